@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make                   the kernel module, tapdisk and the tools
+# make modules           the kernel module; KDIR=DIR names the kernel's build tree
+# make install           tools and man pages, under $(DESTDIR)$(PREFIX)
+# make modules_install   the module, under $(INSTALL_MOD_PATH)/lib/modules
+# make check             every test; TEST="NAME..." and KERNEL="stock uml kdbg" choose
+# make demo              a VHD served as a disk, step by step, in a VM
+# make shell             a shell in the same VM, module loaded
+# make lint              compiler warnings, checkpatch, sparse, shellcheck
+# make debug-kernels     the debug kernels that tests run on, where not ready-made
+# make clean             remove what was built, but not the fetched kernels
+# make help              this text
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+
+all: modules userspace
+
+help:
+	@sed -n 's/^# \(make.*\)/\1/p' Makefile
+
+# --- userspace ---------------------------------------------------------------
+
+CC := gcc
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+CFLAGS ?= -O2 -g
+
+all-cflags = -std=gnu17 -Wall -Wextra -Werror -fPIE -D_FORTIFY_SOURCE=2 \
+	-fstack-protector-strong -fstack-clash-protection -fcf-protection $(CFLAGS)
+all-cppflags = -Iinclude/uapi -Iuserspace -DSBINDIR='"$(SBINDIR)"' -MMD -MP $(CPPFLAGS)
+all-ldflags = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+
+# Each module.mk adds to TOOLS, LIBS and TEST_PROGS, and says NAME-src, NAME-libs
+# (linker flags), NAME-pkgs (pkg-config packages whose headers it includes).
+include $(wildcard userspace/*/module.mk tools/*/module.mk selftests/module.mk)
+
+programs := $(TOOLS) $(TEST_PROGS)
+names := $(notdir $(programs)) $(basename $(notdir $(LIBS)))
+sources := $(sort $(foreach n,$(names),$($n-src)))
+
+define package-flags
+$($1-src:%.c=build/%.o): all-cppflags += $(shell pkg-config --cflags $($1-pkgs))
+endef
+$(foreach n,$(names),$(if $($n-pkgs),$(eval $(call package-flags,$n))))
+
+userspace: $(TOOLS) $(LIBS)
+
+$(programs):
+	@mkdir -p $(@D)
+	$(CC) $(all-ldflags) -o $@ $(filter %.o %.a,$^) $($(@F)-libs)
+
+$(LIBS):
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $(filter %.o,$^)
+
+build/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(all-cppflags) $(all-cflags) -c -o $@ $<
+
+-include $(sources:%.c=build/%.d)
+
+install: userspace
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8
+	install $(TOOLS) $(DESTDIR)$(SBINDIR)
+	install -m 644 $(wildcard Documentation/*.8) $(DESTDIR)$(MANDIR)/man8
+
+# --- kernel module -----------------------------------------------------------
+
+# KERNEL names one of the fetched test kernels; else the running one is meant,
+# where its headers are installed.
+running := /lib/modules/$(shell uname -r)/build
+KERNEL ?= $(if $(wildcard $(running)),,stock)
+KDIR ?= $(if $(KERNEL),build/kernels/$(firstword $(KERNEL))/build,$(running))
+
+# kbuild writes beside the sources: give each kernel a copy of them.
+# (include/config/kernel.release of packaged headers is not what uname -r says.)
+release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)
+arch = $(if $(shell grep -s CONFIG_UML=y $(KDIR)/include/config/auto.conf),um)
+kmod = build/kmod-$(release)$(addprefix -,$(arch))
+ksources = Kbuild $(shell find drivers include -name '*.[ch]' -o -name Kbuild)
+kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR)/$(kmod) KERNELRELEASE=$(release) $(addprefix ARCH=,$(arch)) \
+	UBSAN_SANITIZE=y KCFLAGS="-Werror $(KCFLAGS)"
+
+modules: $(KDIR)/Makefile
+	@mkdir -p $(kmod)
+	@cp -pu --parents $(ksources) $(kmod)
+	+$(kbuild) modules
+
+modules_install: modules
+	+$(kbuild) modules_install
+
+build/kernels/%/build/Makefile:
+	scripts/deps build
+	scripts/fetch-kernel $*
+
+$(running)/Makefile:
+	@echo "no headers of the running kernel: install linux-headers-$$(uname -r)" >&2
+	@false
+
+debug-kernels:
+	scripts/deps kernel
+	scripts/fetch-kernel uml kdbg
+
+# --- tests -------------------------------------------------------------------
+
+tests: $(TEST_PROGS)
+
+# What selftests/vm/run boots KERNEL with.
+vm: userspace tests modules build/vm/base.cpio build/vm/$(KERNEL).cpio build/vm/uml-xstate.so
+
+build/vm/base.cpio: selftests/vm/rootfs selftests/vm/programs
+	scripts/deps vm
+	selftests/vm/rootfs base $@
+
+build/vm/%.cpio: selftests/vm/rootfs selftests/vm/modules build/kernels/%/build/Makefile
+	selftests/vm/rootfs modules $* $@
+
+build/vm/%.so: selftests/vm/%.c
+	@mkdir -p $(@D)
+	$(CC) $(all-cflags) -D_GNU_SOURCE -fPIC -shared -o $@ $<
+
+check: userspace tests
+	scripts/check --kernel="$(KERNEL_LIST)" $(TEST)
+
+demo shell: userspace
+	selftests/vm/run --$@
+
+lint: userspace tests
+	scripts/lint
+
+clean:
+	rm -rf $(filter-out build/kernels,$(wildcard build/*))
+
+.PHONY: all help userspace install modules modules_install debug-kernels tests vm \
+	check demo shell lint clean

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# From a kernel log, the reports after the line that contains `mark`: each from
+# its first line up to 40 lines on. A report that goes through a function named in
+# `allowed` is the kernel's own and known: UML flushes its TLB outside RCU.
+
+function flush() {
+	if (report != "" && report !~ allowed)
+		print report
+	report = ""
+}
+
+BEGIN {
+	allowed = "force_flush_all"
+	start = "WARNING|(^|[^A-Z_])BUG|Oops|KASAN|UBSAN|ODEBUG|[Kk]ernel panic|" \
+		"possible (circular|recursive|irq lock|deadlock|unsafe)|" \
+		"inconsistent lock|suspicious RCU|sleeping function|" \
+		"blocked for more than|hung_task|soft lockup|hard LOCKUP|rcu.*stall|" \
+		"general protection|page fault for address|unreferenced object|" \
+		"refcount_t|scheduling while atomic|workqueue lockup"
+}
+
+!seen {
+	seen = index($0, mark)
+	next
+}
+
+$0 ~ start || (left == 0 && /Call Trace/) {
+	flush()
+	left = 40
+}
+
+left > 0 {
+	report = report (report == "" ? "" : "\n") $0
+	left--
+}
+
+END { flush() }

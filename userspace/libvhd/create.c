@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* New images: fixed, dynamic, differencing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "internal.h"
+
+#define CREATOR_OS_WINDOWS	0x5769326bU	/* "Wi2k": the other one is Mac */
+#define HEADER_OFFSET		VHD_SECTOR
+#define TABLE_OFFSET		(HEADER_OFFSET + sizeof(struct vhd_header))
+#define ZERO_CHUNK		0x100000	/* bytes */
+
+static int check_size(const char *path, uint64_t size, struct vhd_error *err)
+{
+	if (!size)
+		return vhd_fail(err, -EINVAL, "%s: a disk needs a size", path);
+	if (size > VHD_MAX_SIZE)
+		return vhd_fail(err, -EFBIG,
+				"%s: a disk of %ju bytes is more than a VHD's limit of 2040 GiB",
+				path, (uintmax_t)size);
+	return 0;
+}
+
+/*
+ * As creator we say "tap": QEMU takes such an image's size from current_size,
+ * not from the geometry, and XenServer takes it for one of its own. The version
+ * is one of those in which XenServer looks whether there is a batmap.
+ */
+static void init_footer(struct vhd *v, enum vhd_type type, uint64_t size)
+{
+	struct vhd_footer *f = &v->footer;
+
+	v->type = type;
+	v->size = vhd_round_up(size, VHD_SECTOR);
+	memcpy(f->cookie, VHD_FOOTER_COOKIE, sizeof(f->cookie));
+	f->features = VHD_FEATURE_RESERVED;
+	f->version = VHD_VERSION_1_0;
+	f->data_offset = type == VHD_TYPE_FIXED ? VHD_NO_OFFSET : HEADER_OFFSET;
+	f->timestamp = vhd_time(time(NULL));
+	memcpy(f->creator_app, "tap", sizeof(f->creator_app));
+	f->creator_version = VHD_TAP_VERSION;
+	f->creator_os = CREATOR_OS_WINDOWS;
+	f->original_size = v->size;
+	f->current_size = v->size;
+	f->geometry = vhd_geometry(v->size / VHD_SECTOR);
+	f->type = type;
+	uuid_generate(f->uuid);
+}
+
+static int init_header(struct vhd *v, struct vhd_error *err)
+{
+	struct vhd_header *h = &v->header;
+
+	v->block_size = VHD_BLOCK_SIZE;
+	v->block_sectors = v->block_size / VHD_SECTOR;
+	v->bitmap_bytes = vhd_bitmap_bytes(v->block_size);
+	v->bat_entries = (v->size + v->block_size - 1) / v->block_size;
+	memcpy(h->cookie, VHD_HEADER_COOKIE, sizeof(h->cookie));
+	h->data_offset = VHD_NO_OFFSET;
+	h->table_offset = TABLE_OFFSET;
+	h->version = VHD_VERSION_1_0;
+	h->max_bat_size = v->bat_entries;
+	h->block_size = v->block_size;
+	v->next_free = TABLE_OFFSET + vhd_bat_bytes(v->bat_entries);
+	v->bat = vhd_alloc(vhd_bat_bytes(v->bat_entries));
+	if (!v->bat)
+		return vhd_fail_nomem(err, v->path);
+	memset(v->bat, 0xff, vhd_bat_bytes(v->bat_entries));
+	return 0;
+}
+
+/* Put a locator's text at the end of the metadata. */
+static int add_locator(struct vhd *v, int slot, uint32_t code, const void *text,
+		       size_t len, struct vhd_error *err)
+{
+	vhd_autofree uint8_t *data = NULL;
+	struct vhd_locator *l = &v->header.locator[slot];
+	size_t space = vhd_round_up(len, VHD_SECTOR);
+	int r;
+
+	data = vhd_alloc(space);
+	if (!data)
+		return vhd_fail_nomem(err, v->path);
+	memcpy(data, text, len);
+	r = vhd_write(v, data, space, v->next_free, "a parent locator", err);
+	if (r)
+		return r;
+	l->code = code;
+	l->data_space = space;	/* in bytes, as Hyper-V and XenServer have it */
+	l->data_length = len;
+	l->data_offset = v->next_free;
+	v->next_free += space;
+	return 0;
+}
+
+static int fail_name(const struct vhd *v, const char *path, int error,
+		     struct vhd_error *err)
+{
+	return vhd_fail(err, error, "%s: the parent's path %s can't be stored: %s; rename it",
+			v->path, path, error == -EILSEQ ? "it is not UTF-8" : "it is too long");
+}
+
+static int add_windows_locator(struct vhd *v, int slot, uint32_t code,
+			       const char *path, struct vhd_error *err)
+{
+	vhd_autofree char *windows = strdup(path);
+	vhd_autofree uint8_t *text = malloc(VHD_LOCATOR_MAX);
+	ssize_t len;
+
+	if (!windows || !text)
+		return vhd_fail_nomem(err, v->path);
+	for (char *c = windows; *c; c++)
+		if (*c == '/')
+			*c = '\\';
+	len = vhd_utf16_encode(windows, false, text, VHD_LOCATOR_MAX);
+	if (len < 0)
+		return fail_name(v, path, len, err);
+	return add_locator(v, slot, code, text, len, err);
+}
+
+/* Relative ones first: readers take the first that leads to a file. */
+static int add_locators(struct vhd *v, const struct vhd *parent,
+			struct vhd_error *err)
+{
+	vhd_autofree char *relative = vhd_relative_path(v->path, parent->path);
+	vhd_autofree char *uri = NULL;
+	int r;
+
+	if (!relative)
+		return vhd_fail_nomem(err, v->path);
+	uri = vhd_locator_encode_macx(relative);
+	if (!uri)
+		return vhd_fail_nomem(err, v->path);
+	r = add_windows_locator(v, 0, VHD_PLATFORM_W2RU, relative, err);
+	if (!r)
+		r = add_locator(v, 1, VHD_PLATFORM_MACX, uri, strlen(uri), err);
+	if (!r)
+		r = add_windows_locator(v, 2, VHD_PLATFORM_W2KU, parent->path, err);
+	return r;
+}
+
+/*
+ * A block device node's time says nothing about what is on it: there the
+ * parent's own time of creation stands for it.
+ */
+static int init_parent(struct vhd *v, const struct vhd *parent,
+		       struct vhd_error *err)
+{
+	const char *name = strrchr(parent->path, '/') + 1;
+	struct vhd_header *h = &v->header;
+	struct stat st;
+	ssize_t len;
+
+	if (fstat(parent->fd, &st))
+		return vhd_fail(err, -errno, "%s: stat failed: %s", parent->path,
+				strerror(errno));
+	len = vhd_utf16_encode(name, true, h->parent_name, sizeof(h->parent_name));
+	if (len < 0)
+		return fail_name(v, parent->path, len, err);
+	if (parent->type != VHD_TYPE_RAW)
+		uuid_copy(h->parent_uuid, parent->footer.uuid);
+	if (parent->block_device && parent->type != VHD_TYPE_RAW)
+		h->parent_timestamp = parent->footer.timestamp;
+	else
+		h->parent_timestamp = vhd_time(st.st_mtime);
+	return add_locators(v, parent, err);
+}
+
+static int write_zeroes(struct vhd *v, struct vhd_error *err)
+{
+	vhd_autofree void *zeroes = vhd_alloc(ZERO_CHUNK);
+	uint64_t at = 0;
+	int r = 0;
+
+	if (!zeroes)
+		return vhd_fail_nomem(err, v->path);
+	for (; at < v->size && !r; at += ZERO_CHUNK) {
+		uint64_t left = v->size - at;
+
+		r = vhd_write(v, zeroes, left < ZERO_CHUNK ? left : ZERO_CHUNK,
+			      at, "zeroes", err);
+	}
+	return r;
+}
+
+static int allocate_fixed(struct vhd *v, struct vhd_error *err)
+{
+	int mode = v->block_device ? FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE : 0;
+
+	if (!fallocate(v->fd, mode, 0, v->size))
+		return 0;
+	if (errno == EOPNOTSUPP || errno == ENODEV)
+		return write_zeroes(v, err);
+	return vhd_fail(err, -errno, "%s: allocating %ju bytes failed: %s%s", v->path,
+			(uintmax_t)v->size, strerror(errno),
+			errno == ENOSPC ? "; free some space" : "");
+}
+
+/* The footer at the end goes last: without it there is no image. */
+static int write_image(struct vhd *v, struct vhd_error *err)
+{
+	int r;
+
+	v->footer_offset = v->type == VHD_TYPE_FIXED ? v->size : v->next_free;
+	if (v->block_device) {
+		uint64_t last = vhd_round_down(v->file_size, VHD_SECTOR) - VHD_SECTOR;
+
+		if (v->file_size < VHD_SECTOR || v->footer_offset > last)
+			return vhd_fail(err, -ENOSPC,
+					"%s: the block device is too small: it has %ju bytes, the image needs %ju",
+					v->path, (uintmax_t)v->file_size,
+					(uintmax_t)v->footer_offset + VHD_SECTOR);
+		v->footer_offset = last;
+	}
+	if (v->type == VHD_TYPE_FIXED) {
+		r = allocate_fixed(v, err);
+	} else {
+		r = vhd_write(v, v->bat, vhd_bat_bytes(v->bat_entries),
+			      v->header.table_offset, "the BAT", err);
+		if (!r)
+			r = vhd_write_header(v, err);
+	}
+	if (!r)
+		r = vhd_sync(v, err);
+	if (!r)
+		r = vhd_write_footer(v, err);
+	if (!r)
+		r = vhd_sync(v, err);
+	return r;
+}
+
+static int sync_directory(const struct vhd *v, struct vhd_error *err)
+{
+	vhd_autofree char *copy = strdup(v->path);
+	int fd, r = 0;
+
+	if (v->block_device)
+		return 0;
+	if (!copy)
+		return vhd_fail_nomem(err, v->path);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || (fsync(fd) && errno != EINVAL))
+		r = vhd_fail(err, -errno, "%s: syncing its directory failed: %s",
+			     v->path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int check_not_in_chain(const char *path, const struct vhd *parent,
+			      struct vhd_error *err)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return 0;
+	for (; parent; parent = parent->parent)
+		if (vhd_same_file(parent, &st))
+			return vhd_fail(err, -EEXIST,
+					"%s: is itself in the chain of the parent; choose another name",
+					path);
+	return 0;
+}
+
+static int create(const char *path, enum vhd_type type, uint64_t size,
+		  const struct vhd *parent, struct vhd_error *err)
+{
+	struct vhd *v;
+	int r;
+
+	r = check_size(path, size, err);
+	if (!r)
+		r = check_not_in_chain(path, parent, err);
+	if (r)
+		return r;
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return vhd_fail_nomem(err, path);
+	v->fd = -1;
+	r = vhd_file_create(v, path, err);
+	if (r) {
+		vhd_close(v);
+		return r;
+	}
+	init_footer(v, type, size);
+	if (type != VHD_TYPE_FIXED)
+		r = init_header(v, err);
+	if (!r && parent)
+		r = init_parent(v, parent, err);
+	if (!r)
+		r = write_image(v, err);
+	if (!r)
+		r = sync_directory(v, err);
+	if (r && !v->block_device)
+		unlink(v->path);
+	vhd_close(v);
+	return r;
+}
+
+int vhd_create(const char *path, enum vhd_type type, uint64_t size,
+	       struct vhd_error *err)
+{
+	return create(path, type, size, NULL, err);
+}
+
+int vhd_snapshot(const char *path, const char *parent, bool parent_raw,
+		 struct vhd_error *err)
+{
+	struct vhd *p;
+	int r;
+
+	if (parent_raw)
+		r = vhd_open_raw(&p, parent, 0, err);
+	else
+		r = vhd_open_chain(&p, parent, 0, err);
+	if (r)
+		return r;
+	r = vhd_sync(p, err);
+	if (!r)
+		r = create(path, VHD_TYPE_DIFFERENCING, p->size, p, err);
+	vhd_close(p);
+	return r;
+}

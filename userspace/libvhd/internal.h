@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the files of libvhd share; not for its users. */
+#ifndef LIBVHD_INTERNAL_H
+#define LIBVHD_INTERNAL_H
+
+#include <sys/stat.h>
+#include <time.h>
+#include "vhd.h"
+
+/* @to must be a power of two. */
+#define vhd_round_down(x, to)	((x) & ~((typeof(x))(to) - 1))
+#define vhd_round_up(x, to)	vhd_round_down((x) + ((to) - 1), to)
+
+/* Frees what an automatic variable points at when it goes out of scope. */
+#define vhd_autofree		__attribute__((cleanup(vhd_free_pointer)))
+void vhd_free_pointer(void *pointer);
+
+#define __printf(fmt, first)	__attribute__((format(printf, fmt, first)))
+
+/* error.c: format @err's text and return @error. */
+__printf(3, 4)
+int vhd_fail(struct vhd_error *err, int error, const char *fmt, ...);
+int vhd_fail_nomem(struct vhd_error *err, const char *path);
+
+/*
+ * io.c: offset, length and memory of all but vhd_read_bytes() must be in whole
+ * sectors when v->direct. @what names in errors what is read or written.
+ */
+void *vhd_alloc(size_t len);	/* page-aligned and zeroed; free() */
+int vhd_read(const struct vhd *v, void *buf, size_t len, uint64_t offset,
+	     const char *what, struct vhd_error *err);
+int vhd_read_bytes(const struct vhd *v, void *buf, size_t len, uint64_t offset,
+		   const char *what, struct vhd_error *err);
+int vhd_write(const struct vhd *v, const void *buf, size_t len, uint64_t offset,
+	      const char *what, struct vhd_error *err);
+int vhd_sync(const struct vhd *v, struct vhd_error *err);
+
+/* file.c: opening the file that an image is in; fills in fd to file_size. */
+int vhd_file_open(struct vhd *v, const char *path, unsigned int flags,
+		  struct vhd_error *err);
+int vhd_file_create(struct vhd *v, const char *path, struct vhd_error *err);
+int vhd_file_size(struct vhd *v, struct vhd_error *err);
+bool vhd_same_file(const struct vhd *v, const struct stat *st);
+
+/* open.c */
+int vhd_open_raw(struct vhd **out, const char *path, unsigned int flags,
+		 struct vhd_error *err);
+int vhd_repair_footers(struct vhd *v, struct vhd_error *err);
+
+/* bat.c: header and footer are valid; loads what they point at. */
+#define VHD_TAP_VERSION_BITSWAPPED	0x00000001U	/* creator_version */
+#define VHD_TAP_VERSION			0x00010001U
+#define VHD_TAP_VERSION_BATMAP		0x00010002U
+bool vhd_by_tap(const struct vhd_footer *f);
+int vhd_load_bat(struct vhd *v, unsigned int flags, struct vhd_error *err);
+
+/* locator.c: parts of the image that a locator's text is in, checked. */
+bool vhd_locator_usable(const struct vhd *v, const struct vhd_locator *l);
+char *vhd_locator_encode_macx(const char *path);
+char *vhd_relative_path(const char *from, const char *to);
+
+/* utf16.c */
+char *vhd_utf16_decode(const uint8_t *in, size_t bytes, bool big_endian);
+ssize_t vhd_utf16_encode(const char *in, bool big_endian, uint8_t *out,
+			 size_t max);
+
+#endif /* LIBVHD_INTERNAL_H */

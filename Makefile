@@ -125,14 +125,18 @@ build/vm/%.so: selftests/vm/%.c
 	@mkdir -p $(@D)
 	$(CC) $(all-cflags) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 
+# Without KERNEL and TEST: all there are.
 check: userspace tests
-	scripts/check --kernel="$(KERNEL_LIST)" $(TEST)
+	@scripts/check $(if $(filter command,$(origin KERNEL)),--kernel="$(KERNEL)") $(TEST)
 
-demo shell: userspace
-	selftests/vm/run --$@
+demo:
+	@selftests/demo/run
+
+shell:
+	@selftests/vm/run --shell $(addprefix --kernel=,$(KERNEL))
 
 lint: userspace tests
-	scripts/lint
+	@scripts/lint
 
 clean:
 	rm -rf $(filter-out build/kernels,$(wildcard build/*))

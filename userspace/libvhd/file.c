@@ -15,7 +15,7 @@
  * A file's path without links. Of a block device's only the directory: the
  * name that links to it (/dev/VG/LV) lasts, the node (/dev/dm-3) does not.
  */
-static char *canonical_path(const char *path, bool block_device)
+char *vhd_canonical_path(const char *path, bool block_device)
 {
 	vhd_autofree char *copy = NULL, *dir = NULL, *name = NULL;
 	char *out;
@@ -129,7 +129,7 @@ int vhd_file_open(struct vhd *v, const char *path, unsigned int flags,
 				path);
 	if (open_file(v, path, &st) < 0)
 		return fail_open(path, v->rdwr, S_ISBLK(st.st_mode), err);
-	v->path = canonical_path(path, S_ISBLK(st.st_mode));
+	v->path = vhd_canonical_path(path, S_ISBLK(st.st_mode));
 	if (!v->path)
 		return vhd_fail(err, -errno, "%s: resolving its path failed: %s",
 				path, strerror(errno));
@@ -160,7 +160,7 @@ int vhd_file_create(struct vhd *v, const char *path, struct vhd_error *err)
 	if (v->fd < 0)
 		return vhd_fail(err, -errno, "%s: cannot create: %s", path,
 				strerror(errno));
-	v->path = canonical_path(path, false);
+	v->path = vhd_canonical_path(path, false);
 	if (!v->path)
 		r = vhd_fail(err, -errno, "%s: resolving its path failed: %s",
 			     path, strerror(errno));

@@ -39,6 +39,7 @@ int vhd_sync(const struct vhd *v, struct vhd_error *err);
 int vhd_file_open(struct vhd *v, const char *path, unsigned int flags,
 		  struct vhd_error *err);
 int vhd_file_create(struct vhd *v, const char *path, struct vhd_error *err);
+char *vhd_canonical_path(const char *path, bool block_device);
 int vhd_file_size(struct vhd *v, struct vhd_error *err);
 bool vhd_same_file(const struct vhd *v, const struct stat *st);
 

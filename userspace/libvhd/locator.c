@@ -172,11 +172,17 @@ static char *resolve(const struct vhd *v, const char *path)
 	return out;
 }
 
-static bool exists(const char *path)
+/*
+ * The same file's path without "./"; NULL: there is no such file. What can't be
+ * looked at counts as there: who opens it gets to know why.
+ */
+static char *existing(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) || (errno != ENOENT && errno != ENOTDIR);
+	if (!stat(path, &st))
+		return vhd_canonical_path(path, S_ISBLK(st.st_mode));
+	return errno != ENOENT && errno != ENOTDIR ? strdup(path) : NULL;
 }
 
 static void note_tried(char *tried, size_t size, const char *path)
@@ -192,16 +198,18 @@ static char *find(const struct vhd *v, const struct candidates *c, bool absolute
 		  char *tried, size_t size)
 {
 	for (int i = 0; i < c->nr; i++) {
-		char *path;
+		vhd_autofree char *path = NULL;
+		char *found;
 
 		if ((c->path[i][0] == '/') != absolute || is_foreign(c->path[i]))
 			continue;
 		path = resolve(v, c->path[i]);
-		if (path && exists(path))
-			return path;
-		if (path)
-			note_tried(tried, size, path);
-		free(path);
+		if (!path)
+			return NULL;
+		found = existing(path);
+		if (found)
+			return found;
+		note_tried(tried, size, path);
 	}
 	return NULL;
 }

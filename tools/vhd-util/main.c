@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* vhd-util: make and look at VHD images. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include "command.h"
+
+static const struct command *const commands[] = {
+	&command_create, &command_snapshot, &command_query, &command_check, NULL
+};
+
+int next_option(const struct command *cmd, int argc, char **argv,
+		const char *options)
+{
+	static const struct option long_options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	int c = getopt_long(argc, argv, options, long_options, NULL);
+
+	if (c == 'h') {
+		fputs(cmd->usage, stdout);
+		return HELP_SHOWN;
+	}
+	return c;
+}
+
+int fail_usage(const struct command *cmd, const char *what)
+{
+	fprintf(stderr, "vhd-util %s: %s; see vhd-util %s --help\n", cmd->name,
+		what, cmd->name);
+	return -EINVAL;
+}
+
+int fail(int error, const struct vhd_error *err)
+{
+	fprintf(stderr, "vhd-util: %s\n", err->text);
+	return error;
+}
+
+static void print_help(void)
+{
+	puts("Usage: vhd-util COMMAND [OPTIONS]\n\n"
+	     "Make and look at disk images in the VHD format.\n");
+	for (const struct command *const *c = commands; *c; c++)
+		printf("  %-10s %s\n", (*c)->name, (*c)->summary);
+	puts("\n'vhd-util COMMAND --help' tells a command's options. The exit status is 0\n"
+	     "or the number of the error (errno).");
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (const struct command *const *c = commands; *c; c++)
+		if (!strcmp(name, (*c)->name))
+			return *c;
+	return NULL;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct command *cmd;
+	int r;
+
+	if (argc < 2) {
+		fputs("vhd-util: no command given; see vhd-util --help\n", stderr);
+		return -EINVAL;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+	    !strcmp(argv[1], "help")) {
+		print_help();
+		return 0;
+	}
+	cmd = find_command(argv[1]);
+	if (!cmd) {
+		fprintf(stderr, "vhd-util: unknown command '%s'; see vhd-util --help\n",
+			argv[1]);
+		return -EINVAL;
+	}
+	r = cmd->run(cmd, argc - 1, argv + 1);
+	if (fflush(stdout) && !r) {
+		fputs("vhd-util: writing the output failed\n", stderr);
+		return -EIO;
+	}
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	return -dispatch(argc, argv);
+}

@@ -12,6 +12,9 @@
 # make clean             remove what was built, but not the fetched kernels
 # make help              this text
 
+# V=1 shows whole commands.
+quiet = $(if $(V),,@echo "  $1	$@";)
+
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -52,16 +55,16 @@ userspace: $(TOOLS) $(LIBS)
 
 $(programs):
 	@mkdir -p $(@D)
-	$(CC) $(all-ldflags) -o $@ $(filter %.o %.a,$^) $($(@F)-libs)
+	$(call quiet,LD)$(CC) $(all-ldflags) -o $@ $(filter %.o %.a,$^) $($(@F)-libs)
 
 $(LIBS):
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $(filter %.o,$^)
+	$(call quiet,AR)$(AR) rcs $@ $(filter %.o,$^)
 
 build/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(all-cppflags) $(all-cflags) -c -o $@ $<
+	$(call quiet,CC)$(CC) $(all-cppflags) $(all-cflags) -c -o $@ $<
 
 -include $(sources:%.c=build/%.d)
 
@@ -96,16 +99,15 @@ modules_install: modules
 	+$(kbuild) modules_install
 
 build/kernels/%/build/Makefile:
-	scripts/deps build
-	scripts/fetch-kernel $*
+	@scripts/deps build
+	@scripts/fetch-kernel $*
 
 $(running)/Makefile:
 	@echo "no headers of the running kernel: install linux-headers-$$(uname -r)" >&2
 	@false
 
 debug-kernels:
-	scripts/deps kernel
-	scripts/fetch-kernel uml kdbg
+	@scripts/fetch-kernel uml kdbg
 
 # --- tests -------------------------------------------------------------------
 
@@ -115,15 +117,15 @@ tests: $(TEST_PROGS)
 vm: userspace tests modules build/vm/base.cpio build/vm/$(KERNEL).cpio build/vm/uml-xstate.so
 
 build/vm/base.cpio: selftests/vm/rootfs selftests/vm/programs
-	scripts/deps vm
-	selftests/vm/rootfs base $@
+	@scripts/deps vm
+	$(call quiet,CPIO)selftests/vm/rootfs base $@
 
 build/vm/%.cpio: selftests/vm/rootfs selftests/vm/modules build/kernels/%/build/Makefile
-	selftests/vm/rootfs modules $* $@
+	$(call quiet,CPIO)selftests/vm/rootfs modules $* $@
 
 build/vm/%.so: selftests/vm/%.c
 	@mkdir -p $(@D)
-	$(CC) $(all-cflags) -D_GNU_SOURCE -fPIC -shared -o $@ $<
+	$(call quiet,CC)$(CC) $(all-cflags) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 
 # Without KERNEL and TEST: all there are.
 check: userspace tests

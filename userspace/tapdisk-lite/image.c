@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include "image.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+static const struct image_driver *const drivers[] = {
+	&image_driver_vhd,
+	&image_driver_aio,
+};
+
+static const char *skip_prefixes(const char *name)
+{
+	static const char *const prefixes[] = { "tap:", "tapdisk:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+			name += strlen(prefixes[i]);
+	return name;
+}
+
+static const struct image_driver *find_driver(const char *name, const char *colon)
+{
+	size_t len = (size_t)(colon - name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (strlen(drivers[i]->name) == len && !memcmp(drivers[i]->name, name, len))
+			return drivers[i];
+	return NULL;
+}
+
+int image_open(struct image **image, struct aio *aio, const char *name, unsigned int flags,
+	       struct vhd_error *error)
+{
+	const struct image_driver *driver;
+	const char *colon;
+	char *copy;
+	int err;
+
+	name = skip_prefixes(name);
+	colon = strchr(name, ':');
+	if (!colon)
+		return fail(error, EINVAL, "%s: no image name: write vhd:/path or aio:/path", name);
+	driver = find_driver(name, colon);
+	if (!driver)
+		return fail(error, EINVAL, "%s: unknown image type '%.*s': use vhd or aio (raw)",
+			    name, (int)(colon - name), name);
+	if (colon[1] != '/')
+		return fail(error, EINVAL, "%s: the path must be absolute", name);
+
+	copy = strdup(name);
+	if (!copy)
+		return fail(error, ENOMEM, "%s: out of memory", name);
+	err = driver->open(image, aio, colon + 1, flags, error);
+	if (err) {
+		free(copy);
+		return err;
+	}
+
+	(*image)->driver = driver;
+	(*image)->name = copy;
+	syslog(LOG_INFO, "%s: open, %llu sectors in %u file(s)%s", copy,
+	       (unsigned long long)(*image)->capacity, (*image)->nr_layers,
+	       (*image)->rdonly ? ", read-only" : "");
+	return 0;
+}
+
+void image_close(struct image *image)
+{
+	char *name;
+
+	if (!image)
+		return;
+
+	name = image->name;
+	image->driver->close(image);
+	syslog(LOG_INFO, "%s: closed", name);
+	free(name);
+}
+
+static void log_failure(struct image_layer *layer, const char *operation, int err)
+{
+	time_t now = time(NULL);
+
+	if (layer->logged == now)
+		return;
+	layer->logged = now;
+	syslog(LOG_ERR, "%s: %s: %s", layer->name, operation, strerror(-err));
+}
+
+void image_count_read(struct image_layer *layer, uint64_t sectors, int err)
+{
+	if (!err) {
+		layer->read_hits += sectors;
+		return;
+	}
+	layer->read_fails += sectors;
+	log_failure(layer, "read", err);
+}
+
+void image_count_write(struct image_layer *layer, uint64_t sectors, int err)
+{
+	if (!err) {
+		layer->write_hits += sectors;
+		return;
+	}
+	layer->write_fails += sectors;
+	log_failure(layer, "write", err);
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A tap's life: the orders that the kernel gives about it. */
+#define _GNU_SOURCE
+#include "tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <syslog.h>
+#include <unistd.h>
+
+struct tap *tap_find(struct tapdisk *tapdisk, uint32_t minor)
+{
+	struct tap *tap;
+
+	LIST_FOREACH(tap, &tapdisk->taps, link)
+		if (tap->minor == minor)
+			return tap;
+	return NULL;
+}
+
+static void flush_done(struct image_request *req, int err)
+{
+	struct tap *tap = container_of(req, struct tap, flush);
+
+	tap->order.state = ORDER_END;
+	tap->order.err = err;
+}
+
+int tap_attach(struct tapdisk *tapdisk, uint32_t minor, struct vhd_error *error)
+{
+	char path[sizeof(BLKTAP_RING_NODE) + 10];
+	struct tap *tap;
+	int err;
+
+	snprintf(path, sizeof(path), BLKTAP_RING_NODE "%u", minor);
+	tap = calloc(1, sizeof(*tap));
+	if (!tap)
+		return fail(error, ENOMEM, "minor %u: out of memory", minor);
+
+	tap->tapdisk = tapdisk;
+	tap->minor = minor;
+	tap->flush.slot = BLKTAP_RING_SIZE;
+	tap->flush.done = flush_done;
+	tap->source.fd = open(path, O_RDWR | O_CLOEXEC);
+	if (tap->source.fd < 0) {
+		err = fail(error, errno, "%s: %s", path, strerror(errno));
+		goto out_free;
+	}
+	err = ring_map(tap);
+	if (err) {
+		fail(error, -err, "%s: mapping the ring: %s", path, strerror(-err));
+		goto out_close;
+	}
+	err = loop_add(&tapdisk->loop, &tap->source);
+	if (err) {
+		fail(error, -err, "%s: waiting for requests: %s", path, strerror(-err));
+		goto out_unmap;
+	}
+
+	LIST_INSERT_HEAD(&tapdisk->taps, tap, link);
+	tapdisk->loop.stopped = false;
+	syslog(LOG_INFO, "minor %u: attached", minor);
+	return 0;
+
+out_unmap:
+	ring_unmap(tap);
+out_close:
+	close(tap->source.fd);
+out_free:
+	free(tap);
+	return err;
+}
+
+static void detach(struct tap *tap)
+{
+	struct tapdisk *tapdisk = tap->tapdisk;
+
+	syslog(LOG_INFO, "minor %u: detached", tap->minor);
+	loop_del(&tapdisk->loop, &tap->source);
+	LIST_REMOVE(tap, link);
+	ring_unmap(tap);
+	close(tap->source.fd);
+	free(tap);
+	if (LIST_EMPTY(&tapdisk->taps))
+		tapdisk->loop.stopped = true;
+}
+
+static int create_device(struct tap *tap, struct vhd_error *error)
+{
+	const struct image *image = tap->image;
+	struct blktap_params params = {
+		.capacity = image->capacity,
+		.sector_size = image->sector_size,
+		.flags = BLKTAP_DEVICE_PSZ | BLKTAP_DEVICE_FLUSH,
+		.phys_block_size = image->physical_size,
+	};
+
+	if (image->rdonly)
+		params.flags |= BLKTAP_DEVICE_RDONLY;
+	if (image->trim) {
+		params.flags |= BLKTAP_DEVICE_TRIM;
+		params.trim_block_size = image->physical_size;
+	}
+	if (image->trim_zeroes)
+		params.flags |= BLKTAP_DEVICE_TRIM_RZ;
+	if (ioctl(tap->source.fd, BLKTAP_IOCTL_CREATE_DEVICE, &params))
+		return fail(error, errno, "minor %u: creating the disk of %s: %s", tap->minor,
+			    image->name, strerror(errno));
+
+	tap->has_disk = true;
+	tap->disk_capacity = image->capacity;
+	return 0;
+}
+
+static int open_image(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
+{
+	if (tap->image)
+		return fail(error, EEXIST, "minor %u: %s is open already: close it first",
+			    tap->minor, tap->image->name);
+	return image_open(&tap->image, &tap->tapdisk->aio, name, rdonly ? IMAGE_RDONLY : 0, error);
+}
+
+static void close_image(struct tap *tap)
+{
+	image_close(tap->image);
+	tap->image = NULL;
+}
+
+int tap_open(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
+{
+	int err;
+
+	if (tap->has_disk)
+		return fail(error, EEXIST, "minor %u: has a disk already: close it first",
+			    tap->minor);
+	err = open_image(tap, name, rdonly, error);
+	if (err)
+		return err;
+
+	memset(&tap->stats, 0, sizeof(tap->stats));
+	err = create_device(tap, error);
+	if (err)
+		close_image(tap);
+	return err;
+}
+
+static int set_params(struct tap *tap, struct vhd_error *error)
+{
+	struct blktap_params_v1 params = {
+		.capacity = tap->image->capacity,
+		.sector_size = tap->image->sector_size,
+	};
+
+	if (tap->disk_capacity == params.capacity)
+		return 0;
+	snprintf(params.name, sizeof(params.name), "%s", tap->image->name);
+	if (ioctl(tap->source.fd, BLKTAP_IOCTL_SET_PARAMS, &params))
+		return fail(error, errno, "minor %u: new size, of %s: %s", tap->minor,
+			    tap->image->name, strerror(errno));
+	tap->disk_capacity = params.capacity;
+	return 0;
+}
+
+int tap_resume(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
+{
+	int err;
+
+	if (!tap->has_disk)
+		return fail(error, EINVAL, "minor %u: has no disk to resume", tap->minor);
+	err = open_image(tap, name, rdonly, error);
+	if (err)
+		return err;
+
+	err = set_params(tap, error);
+	if (err)
+		close_image(tap);
+	return err;
+}
+
+int tap_quiesce(struct tap *tap, const struct blktap_order *order, struct vhd_error *error)
+{
+	if (tap->order.state != ORDER_NONE)
+		return fail(error, EBUSY, "minor %u: still busy with an order before this one",
+			    tap->minor);
+
+	if (order->op != BLKTAP_ORDER_PAUSE && tap->has_disk) {
+		if (ioctl(tap->source.fd, BLKTAP_IOCTL_REMOVE_DEVICE))
+			return fail(error, errno, "minor %u: removing the disk: %s", tap->minor,
+				    strerror(errno));
+		tap->has_disk = false;
+	}
+
+	tap->order = (struct tap_order){
+		.state = ORDER_DRAIN,
+		.id = order->id,
+		.op = order->op,
+		.no_flush = order->flags & BLKTAP_ORDER_F_FORCE,
+	};
+	return 0;
+}
+
+static void order_end(struct tap *tap)
+{
+	struct tapdisk *tapdisk = tap->tapdisk;
+	struct tap_order order = tap->order;
+	struct vhd_error error = { "" };
+
+	if (order.err)
+		fail(&error, -order.err, "%s: flushing: %s", tap->image->name,
+		     strerror(-order.err));
+	tap->order.state = ORDER_NONE;
+
+	/* A pause can be refused; a disk that is gone can't come back. */
+	if (order.op != BLKTAP_ORDER_PAUSE || !order.err)
+		close_image(tap);
+	if (order.op == BLKTAP_ORDER_DETACH)
+		detach(tap);
+	if (order.err)
+		syslog(LOG_ERR, "%s", error.text);
+	control_answer(tapdisk, order.id, order.err, error.text);
+}
+
+bool tap_order_advance(struct tap *tap)
+{
+	struct image *image = tap->image;
+
+	switch (tap->order.state) {
+	case ORDER_DRAIN:
+		if (tap->in_flight || (image && image->busy))
+			return false;
+		if (!image || image->rdonly || tap->order.no_flush) {
+			order_end(tap);
+			return false;
+		}
+		tap->order.state = ORDER_FLUSH;
+		image->driver->flush(image, &tap->flush);
+		return true;
+	case ORDER_END:
+		if (!image->busy)
+			order_end(tap);
+		return false;
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef TAPDISK_TAP_H
+#define TAPDISK_TAP_H
+
+#include <linux/blktap.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "aio.h"
+#include "image.h"
+#include "loop.h"
+
+struct tap;
+
+struct tap_request {
+	struct tap *tap;
+	bool busy;
+	uint8_t operation;
+	struct image_request image;
+};
+
+enum tap_order_state {
+	ORDER_NONE,
+	ORDER_DRAIN,	/* requests are in flight */
+	ORDER_FLUSH,	/* our own flush is */
+	ORDER_END,	/* nothing is: close the image and answer */
+};
+
+/* An order of the kernel that waits for I/O to end. */
+struct tap_order {
+	enum tap_order_state state;
+	uint64_t id;
+	uint32_t op;
+	bool no_flush;
+	int err;	/* of the flush */
+};
+
+struct tap_stats {
+	uint64_t read_sectors;
+	uint64_t write_sectors;
+	uint64_t requests;
+	uint64_t responses;
+	uint64_t wakeups;
+	uint64_t kicks;
+};
+
+/*
+ * One tap: a ring that is mapped, and the image it is served from. Its
+ * requests are numbered by ring slot; the last one is our own flush.
+ */
+struct tap {
+	LIST_ENTRY(tap) link;
+	struct loop_source source;	/* the ring node */
+	struct tapdisk *tapdisk;
+	uint32_t minor;
+	struct blktap_ring *ring;
+	uint32_t req_cons;		/* requests taken, as the ring counts */
+	uint32_t rsp_prod;		/* responses put, published or not */
+	unsigned int in_flight;
+	struct image *image;		/* NULL: closed, or paused */
+	bool has_disk;			/* CREATE_DEVICE was done */
+	uint64_t disk_capacity;		/* as the kernel knows it */
+	struct tap_order order;
+	struct tap_request requests[BLKTAP_RING_SIZE];
+	struct image_request flush;
+	struct tap_stats stats;
+};
+
+struct tapdisk {
+	struct loop loop;
+	struct aio aio;
+	struct loop_source control;
+	struct loop_source signals;
+	LIST_HEAD(, tap) taps;
+};
+
+/* Orders: tap.c. 0, or -errno with error filled in and nothing changed. */
+int tap_attach(struct tapdisk *tapdisk, uint32_t minor, struct vhd_error *error);
+int tap_open(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error);
+int tap_resume(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error);
+
+/*
+ * CLOSE, PAUSE and DETACH wait for requests in flight, and flush. When this
+ * returns 0, tap_order_advance() will answer.
+ */
+int tap_quiesce(struct tap *tap, const struct blktap_order *order, struct vhd_error *error);
+
+/*
+ * Go on with the order that waits, if it can. True if that has queued I/O. The
+ * tap is gone when this has ended a DETACH. Not from a completion.
+ */
+bool tap_order_advance(struct tap *tap);
+
+struct tap *tap_find(struct tapdisk *tapdisk, uint32_t minor);
+
+/* The ring: ring.c */
+
+/* Map the ring of an open ring node. 0 or -errno. */
+int ring_map(struct tap *tap);
+void ring_unmap(struct tap *tap);
+
+/* Publish the responses that were put since the last time, with one ioctl. */
+void ring_publish(struct tap *tap);
+
+/* control.c: open the control node and register. 0, or -errno with error filled in. */
+int control_init(struct tapdisk *tapdisk, struct vhd_error *error);
+void control_exit(struct tapdisk *tapdisk);
+
+/* Answer an order: status is 0 or -errno, text may be NULL. */
+void control_answer(struct tapdisk *tapdisk, uint64_t id, int status, const char *text);
+
+/* stats.c: a JSON object, to be freed; NULL: out of memory. */
+char *tap_stats_json(const struct tap *tap);
+
+#endif

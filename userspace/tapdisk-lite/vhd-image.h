@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The VHD engine, inside. What makes it crash-safe:
+ *
+ * - A BAT entry goes to disk after an fdatasync of the block's bitmap and data.
+ * - A bitmap's bit goes to disk after an fdatasync of the sector's data.
+ * - Neither is undone, and a place in the file is never given to two blocks.
+ *
+ * So whatever part of what came after the last fdatasync is lost, metadata
+ * points at what is there. Everything here runs in the main loop: the state
+ * between two callbacks is always consistent.
+ */
+#ifndef TAPDISK_VHD_IMAGE_H
+#define TAPDISK_VHD_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "image.h"
+
+/* Of a step of a request: it has been queued and will be run again, or failed. */
+#define VHD_WAITS	1
+
+/* In place of an index into the cache. */
+#define VHD_BITMAP_NONE	0xffff	/* not in the cache */
+#define VHD_BITMAP_FULL	0xfffe	/* all ones, on disk too: needs no place there */
+
+#define VHD_ALLOC_BATCH	32	/* blocks allocated with one fdatasync */
+
+struct vhd_image;
+struct vhd_request;
+TAILQ_HEAD(vhd_requests, vhd_request);
+
+/**
+ * struct vhd_layer - one image of the chain
+ * @vhd: the format library's view; its BAT only ever says what is on disk
+ * @stats: the same layer in struct image
+ * @sectors: of its disk
+ * @bitmap_of: for each block, an index into the cache, or VHD_BITMAP_*; NULL in
+ *	a flat image
+ */
+struct vhd_layer {
+	struct vhd *vhd;
+	struct image_layer *stats;
+	uint64_t sectors;
+	uint16_t *bitmap_of;
+};
+
+/**
+ * struct vhd_bitmap - a sector bitmap in the cache
+ * @image: whose cache it is in
+ * @layer: whose it is; NULL: of none
+ * @block: which it is
+ * @loading: being read; @waiters wait for it
+ * @dirty: @bits has bits that are not on disk
+ * @syncing: @disk is on its way there
+ * @pins: writes in flight that will set bits
+ * @bits: what requests go by
+ * @disk: of @bits, those whose data was durable when the cycle took them
+ * @op: for reading to @bits, or writing @disk
+ * @iov: for @op
+ * @waiters: requests
+ * @link: in the cache's idle list if none of the flags is set and it is not
+ *	pinned; in the syncing list; else in the dirty list if dirty; else in none
+ */
+struct vhd_bitmap {
+	struct vhd_image *image;
+	struct vhd_layer *layer;
+	uint32_t block;
+	bool loading;
+	bool dirty;
+	bool syncing;
+	unsigned int pins;
+	uint8_t *bits;
+	uint8_t *disk;
+	struct aio_op op;
+	struct iovec iov;
+	struct vhd_requests waiters;
+	TAILQ_ENTRY(vhd_bitmap) link;
+};
+
+TAILQ_HEAD(vhd_bitmaps, vhd_bitmap);
+
+/**
+ * struct vhd_cache - the bitmaps of all layers
+ * @bitmaps: the array
+ * @memory: of their bits; owned
+ * @idle: may be reused, the longest unused one first
+ * @dirty: to be written by the next cycle
+ * @starved: requests for which no bitmap was idle
+ */
+struct vhd_cache {
+	struct vhd_bitmap *bitmaps;
+	uint8_t *memory;
+	struct vhd_bitmaps idle;
+	struct vhd_bitmaps dirty;
+	struct vhd_requests starved;
+};
+
+/**
+ * struct vhd_flush - cycles that make what was written durable
+ * @running: a cycle is; image.busy says the same
+ * @waiting: flushes for the next cycle: this one began before they came
+ * @current: flushes that this cycle answers
+ * @syncing: bitmaps that this cycle writes
+ * @pending: of them, those in flight
+ * @err: the first error of this cycle
+ * @lost: an fdatasync has failed: what it covered may be lost, so nothing is
+ *	said to be durable any more until the image is opened anew
+ * @op: fdatasync
+ */
+struct vhd_flush {
+	bool running;
+	struct vhd_requests waiting;
+	struct vhd_requests current;
+	struct vhd_bitmaps syncing;
+	unsigned int pending;
+	int err;
+	int lost;
+	struct aio_op op;
+};
+
+struct vhd_placed {
+	struct vhd_image *image;
+	uint32_t block;
+	uint32_t entry;		/* for the BAT */
+	struct aio_op op;
+	struct iovec iov;
+};
+
+/**
+ * struct vhd_alloc - allocation of blocks, one batch at a time
+ * @running: a batch is on its way
+ * @bat_unwritten: the batch is durable but for the BAT, which could not be
+ *	written. On disk it may be there or not: so the same is written again
+ * @waiters: writes to blocks without a place
+ * @placed: the batch
+ * @nr: of it
+ * @wanted: of @nr, those that are waited for
+ * @pending: I/O in flight
+ * @err: the first error
+ * @end: of the last block placed
+ * @footer_from: where the footer was before this batch
+ * @footer_moved: or tried to
+ * @op: footer, fdatasync
+ * @iov: of the footer
+ * @footer: one sector
+ * @bat: a sector for each of @placed
+ * @bitmap: what a new block begins with
+ * @next: block that would continue what was written last
+ * @ahead: blocks to allocate if it does
+ */
+struct vhd_alloc {
+	bool running;
+	bool bat_unwritten;
+	struct vhd_requests waiters;
+	struct vhd_placed placed[VHD_ALLOC_BATCH];
+	unsigned int nr;
+	unsigned int wanted;
+	unsigned int pending;
+	int err;
+	uint64_t end;
+	uint64_t footer_from;
+	bool footer_moved;
+	struct aio_op op;
+	struct iovec iov;
+	uint8_t *footer;
+	uint8_t *bat;
+	uint8_t *bitmap;
+	uint32_t next;
+	unsigned int ahead;
+};
+
+/* A run of sectors that is in one place of one file. */
+struct vhd_part {
+	struct aio_op op;
+	struct vhd_request *req;
+	struct vhd_layer *layer;
+	uint64_t offset;		/* bytes of the request's data before it */
+	uint32_t sectors;
+	struct vhd_bitmap *bitmap;	/* pinned; NULL: no bits to set */
+	uint32_t first_bit;
+};
+
+/**
+ * struct vhd_request - a request on its way through the chain
+ * @image: whose it is
+ * @req: as the tap knows it
+ * @write: else a read; meaningless for a flush
+ * @pos: first sector that is in no part yet
+ * @end: past the last sector
+ * @layer: where to go on looking for @pos; reads only
+ * @run: sectors from @pos on that are in none of the layers above; 0: not known
+ * @pending: parts in flight, and 1 until all are
+ * @err: the first error
+ * @nr_parts: in use of @parts
+ * @nr_iov: in use of @iov
+ * @link: in one list of waiters, or in none
+ *
+ * A part is at least a sector, and every part but the last of an iovec of @req
+ * adds one iovec: the arrays hold the worst case.
+ */
+struct vhd_request {
+	struct vhd_image *image;
+	struct image_request *req;
+	bool write;
+	uint64_t pos;
+	uint64_t end;
+	unsigned int layer;
+	uint32_t run;
+	unsigned int pending;
+	int err;
+	unsigned int nr_parts;
+	unsigned int nr_iov;
+	TAILQ_ENTRY(vhd_request) link;
+	struct vhd_part parts[IMAGE_SECTORS_MAX];
+	struct iovec iov[IMAGE_SECTORS_MAX + IMAGE_IOV_MAX];
+};
+
+struct vhd_image {
+	struct image image;
+	struct vhd *chain;
+	struct vhd_layer *layers;	/* top first; the top is the one written to */
+	struct vhd_cache cache;
+	struct vhd_flush flush;
+	struct vhd_alloc alloc;
+	struct vhd_request requests[IMAGE_SLOTS];
+};
+
+/* vhd-request.c */
+
+/* Start a read or write in the request's slot. */
+void vhd_request_start(struct vhd_image *image, struct image_request *req, bool write);
+
+/* A request in no list any more: go on, or give up with -errno. */
+void vhd_request_run(struct vhd_request *req);
+void vhd_request_fail(struct vhd_request *req, int err);
+
+/* Do so with all of a list, which may be filled again meanwhile. */
+void vhd_requests_run(struct vhd_requests *list);
+void vhd_requests_fail(struct vhd_requests *list, int err);
+
+/* vhd-bitmap.c */
+
+/* 0 or -ENOMEM. The layers are set up. */
+int vhd_cache_init(struct vhd_image *image);
+void vhd_cache_exit(struct vhd_image *image);
+
+/*
+ * The bitmap of an allocated block, valid until the caller returns to the loop
+ * unless it is pinned. NULL: all of its bits are set. Returns 0, or VHD_WAITS
+ * with req in a list.
+ */
+int vhd_bitmap_get(struct vhd_layer *layer, uint32_t block, struct vhd_request *req,
+		   struct vhd_bitmap **bitmap);
+
+/* The top layer's block was allocated just now, its bitmap is all zeroes. */
+void vhd_bitmap_new(struct vhd_image *image, uint32_t block);
+
+/* Keep a bitmap in the cache for bits that a write will set when it is done. */
+void vhd_bitmap_pin(struct vhd_bitmap *bitmap);
+void vhd_bitmap_unpin(struct vhd_bitmap *bitmap);
+
+/* The data of these sectors has been written; the bitmap is pinned. */
+void vhd_bitmap_mark(struct vhd_bitmap *bitmap, uint32_t first, uint32_t count);
+
+/* Flags or pins have been taken away: back to the idle list, if that was all. */
+void vhd_bitmap_settle(struct vhd_bitmap *bitmap);
+
+/* vhd-flush.c */
+
+void vhd_flush_init(struct vhd_image *image);
+
+/* Answer req when all that was written before is durable. */
+void vhd_flush_request(struct vhd_image *image, struct image_request *req);
+
+/* Clean dirty bitmaps, without a request for it. */
+void vhd_flush_start(struct vhd_image *image);
+
+/* An fdatasync of the top layer has failed. */
+void vhd_flush_lost(struct vhd_image *image, int err);
+
+/* vhd-alloc.c */
+
+/* 0 or -ENOMEM. */
+int vhd_alloc_init(struct vhd_image *image);
+void vhd_alloc_exit(struct vhd_image *image);
+
+/* Let a write wait until the block at its position is allocated. */
+void vhd_alloc_request(struct vhd_request *req);
+
+#endif

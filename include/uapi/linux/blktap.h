@@ -289,7 +289,7 @@ struct blktap_ring {
 /*
  * Generic netlink. Changing anything needs CAP_SYS_ADMIN in the initial user
  * namespace. A command whose work is done by a tapdisk, or waits for someone
- * to let go, is only accepted by its acknowledgement; its end is a DONE
+ * to let go, is only accepted when it is acknowledged; its end is a DONE
  * message to the sender, with the sequence number of the command.
  * Documentation/netlink/specs/blktap.yaml is the same in the kernel's YAML.
  */

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the driver's files share: the tap, its ring, its pool, and the
+ * operations on them.
+ *
+ * Locks, outermost first:
+ *   mmap_lock > blktap.lock > gendisk.open_mutex > pools_lock > page lock >
+ *   tap_ring.lock, tapdisk.lock
+ * No user memory is touched under any of them, since that takes mmap_lock; the
+ * ring's mmap and vm_ops, which run under mmap_lock, take spinlocks only.
+ * The I/O path takes tap_ring.lock and nothing else.
+ */
+#ifndef _BLKTAP_H
+#define _BLKTAP_H
+
+#include <linux/blk-mq.h>
+#include <linux/completion.h>
+#include <linux/device.h>
+#include <linux/kobject.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/blktap.h>
+
+#undef pr_fmt
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+struct blktap;
+struct poll_table_struct;
+
+#define BLKTAP_MINORS		BIT(MINORBITS)
+#define BLKTAP_MAX_REQUEST	SZ_1M	/* bytes of one block request */
+#define BLKTAP_TIMEOUT		120		/* seconds, where none is given */
+#define BLKTAP_TIMEOUT_MAX	86400
+
+/**
+ * struct blktap_pool - a quota of pages, shared by the taps that are in it
+ * @kobj: pools/<name>/ in sysfs; its reference count is the pool's
+ * @node: in the list of pools
+ * @taps: members, by blktap.pool_node
+ * @used: pages that slots hold; over @size only by the reserves of its taps
+ * @size: the quota, in pages
+ * @reclaim: takes pages from idle taps, because a busy one got none
+ */
+struct blktap_pool {
+	struct kobject kobj;
+	struct list_head node;
+	struct list_head taps;
+	atomic_t used;
+	int size;
+	struct work_struct reclaim;
+};
+
+/*
+ * Who owns a slot. The kernel's states end by themselves in a bounded time;
+ * POSTED ends when the tapdisk answers, or when the ring fails or goes.
+ */
+enum tap_slot_state {
+	SLOT_FREE,
+	SLOT_FILLING,		/* kernel: data is copied in */
+	SLOT_POSTED,		/* tapdisk */
+	SLOT_DRAINING,		/* kernel: data is copied out */
+	SLOT_RECLAIM,		/* kernel: its pages are taken away */
+};
+
+/**
+ * struct tap_cursor - a place in a request's data
+ * @bio: the bio that it is in
+ * @iter: the rest of that bio
+ */
+struct tap_cursor {
+	struct bio *bio;
+	struct bvec_iter iter;
+};
+
+/**
+ * struct tap_slot - one of the ring's requests and its pages
+ * @state: enum tap_slot_state; it and all else here under tap_ring.lock, but the
+ *	owner of a kernel state reads and writes the pages' content without
+ * @op: BLKTAP_OP_*
+ * @nr_pages: pages that it has; they are the first ones of @pages
+ * @rq: the block request of which it carries a part
+ * @data: where that part starts
+ * @sector: that part's first sector on the disk
+ * @len: its length in bytes
+ * @pages: mapped into the tapdisk by fault; never given to another tap
+ */
+struct tap_slot {
+	u8 state;
+	u8 op;
+	u8 nr_pages;
+	struct request *rq;
+	struct tap_cursor data;
+	sector_t sector;
+	unsigned int len;
+	struct page *pages[BLKTAP_SEGMENT_MAX];
+};
+
+/**
+ * struct tap_cmd - a block request, in its pdu
+ * @node: in tap_ring.waiting while parts of it have no slot yet
+ * @next: where the next part starts
+ * @done: bytes that have got a slot
+ * @parts: slots that carry a part, and 1 while it is on tap_ring.waiting
+ * @status: the first error
+ */
+struct tap_cmd {
+	struct list_head node;
+	struct tap_cursor next;
+	unsigned int done;
+	atomic_t parts;
+	blk_status_t status;
+};
+
+struct tap_counters {
+	u64 reqs[4];		/* by BLKTAP_OP_* */
+	u64 sectors[2];		/* read, written */
+	u64 errors;
+	u64 kicks;
+	u64 ring_full;
+	u64 pool_empty;
+};
+
+/**
+ * struct tap_ring - a tap's ring, its mapping and its slots
+ * @lock: protects everything here
+ * @shared: page 0 of the mapping; NULL while nothing is mapped
+ * @mm: who mapped it; compared, never dereferenced
+ * @pid: its process
+ * @mapping: the address space that the mapping is of
+ * @vmas: mappings that @mm has of it: 1, or 2 within an mremap()
+ * @gone: the tap was removed, or died: nothing may be mapped any more
+ * @live: requests are accepted: mapped, not failed, not going
+ * @held: no request is posted, for a pause
+ * @event_idx: the tapdisk advances req_event
+ * @msg_pending: a message was posted that poll() has not reported
+ * @closed_pending: the disk was closed, and poll() has not reported it
+ * @req_prod: requests posted
+ * @rsp_cons: responses consumed
+ * @kicked: req_prod at the last wake-up
+ * @reported: req_prod that poll() has reported to a tapdisk without event_idx
+ * @busy: slots that carry a request, whoever owns them
+ * @owned: slots in one of the kernel's states
+ * @free: bitmap of the slots in SLOT_FREE
+ * @poll: where the tapdisk waits
+ * @waiting: tap_cmds of which parts have no slot yet, in order
+ * @nr_waiting: how many
+ * @count: counters
+ * @slots: the slots
+ */
+struct tap_ring {
+	spinlock_t lock;	/* all of this; the I/O path's only lock */
+	struct blktap_ring *shared;
+	struct mm_struct *mm;
+	struct pid *pid;
+	struct address_space *mapping;
+	unsigned int vmas;
+	bool gone;
+	bool live;
+	bool held;
+	bool event_idx;
+	bool msg_pending;
+	bool closed_pending;
+	u32 req_prod;
+	u32 rsp_cons;
+	u32 kicked;
+	u32 reported;
+	unsigned int busy;
+	unsigned int owned;
+	unsigned long free;
+	wait_queue_head_t poll;
+	struct list_head waiting;
+	unsigned int nr_waiting;
+	struct tap_counters count;
+	struct tap_slot slots[BLKTAP_RING_SIZE];
+};
+
+/**
+ * struct blktap_tapdisk - a registered tapdisk process
+ * @ref: references: the open file's, the orders', the taps'
+ * @node: in the list of tapdisks, while its file is open
+ * @pid: the process
+ * @mm: its memory, held, to be compared with a ring's
+ * @lock: protects @gone and the lists
+ * @gone: its file was closed
+ * @queue: orders that it has not read
+ * @sent: orders that it has read and not answered
+ * @poll: where it waits for orders
+ * @taps: taps attached to it
+ */
+struct blktap_tapdisk {
+	struct kref ref;
+	struct list_head node;
+	struct pid *pid;
+	struct mm_struct *mm;
+	spinlock_t lock;	/* gone, queue, sent */
+	bool gone;
+	struct list_head queue;
+	struct list_head sent;
+	wait_queue_head_t poll;
+	atomic_t taps;
+};
+
+/**
+ * struct blktap - a tap
+ * @dev: blktap<minor> in class blktap2; its reference count is the tap's
+ * @minor: of the ring node and of the disk
+ * @lock: protects what follows up to @wait
+ * @removed: it has been taken out of sysfs and of the list of taps
+ * @dead: its ring failed, or went while there was a disk
+ * @paused: the tapdisk has said so
+ * @resume_failed: and the last resume failed
+ * @name: type:/path, or NULL
+ * @disk: the disk, or NULL
+ * @rdonly: the disk is read-only
+ * @tapdisk: the registered tapdisk that it is attached to, or NULL
+ * @pool: the pool it is in
+ * @op: the operation under way, or NULL
+ * @stage: what @op is doing, as BLKTAP_STATE_* bits
+ * @msg_answered: the tapdisk has answered the message
+ * @msg_error: with this errno
+ * @wait: waiters for a change of any of this, or of the ring's
+ * @no_open: the disk is going; protected by its open_mutex
+ * @openers: opens of the disk and its partitions
+ * @pool_node: in the pool's list; protected by pools_lock
+ * @tags: the disk's
+ * @scan: the partition scan that follows CREATE_DEVICE
+ * @detach: the ring's end
+ * @ring: the ring
+ */
+struct blktap {
+	struct device dev;
+	unsigned int minor;
+
+	struct mutex lock;	/* removed to wait; never held across a wait for userspace */
+	bool removed;
+	bool dead;
+	bool paused;
+	bool resume_failed;
+	char *name;
+	struct gendisk *disk;
+	bool rdonly;
+	struct blktap_tapdisk *tapdisk;
+	struct blktap_pool *pool;
+	struct blktap_op *op;
+	u32 stage;
+	bool msg_answered;
+	int msg_error;
+	wait_queue_head_t wait;
+
+	bool no_open;
+	atomic_t openers;
+	struct list_head pool_node;
+	struct blk_mq_tag_set tags;
+	struct work_struct scan;
+	struct work_struct detach;
+	struct tap_ring ring;
+};
+
+/* tap.c: life, names, state */
+extern struct xarray blktap_taps;
+extern int blktap_verbosity;
+
+struct blktap *blktap_alloc(int minor);
+struct blktap *blktap_get(unsigned int minor);
+struct blktap *blktap_find(unsigned long *minor);
+void blktap_put(struct blktap *tap);
+void blktap_remove(struct blktap *tap);
+int blktap_set_name(struct blktap *tap, const char *name);
+u32 blktap_state(struct blktap *tap);
+void blktap_changed(struct blktap *tap);
+int blktap_class_init(void);
+void blktap_class_exit(void);
+
+/* ring.c: requests between the block layer and the tapdisk */
+void tap_ring_init(struct tap_ring *ring);
+int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma);
+void tap_ring_stop(struct blktap *tap);
+void tap_ring_fail(struct blktap *tap, const char *why);
+int tap_ring_respond(struct blktap *tap);
+blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, bool kick);
+void tap_ring_pump(struct blktap *tap);
+void tap_ring_kick(struct tap_ring *ring);
+void tap_ring_hold(struct blktap *tap, bool hold);
+bool tap_ring_drained(struct tap_ring *ring);
+bool tap_ring_idle(struct tap_ring *ring);
+bool tap_ring_live(struct tap_ring *ring);
+bool tap_ring_mapped(struct tap_ring *ring);
+bool tap_ring_mapped_by(struct tap_ring *ring, struct mm_struct *mm);
+void tap_ring_message(struct tap_ring *ring, u8 msg);
+void tap_ring_closed(struct tap_ring *ring);
+struct pid *tap_ring_pid(struct tap_ring *ring);
+bool tap_ring_remove(struct tap_ring *ring);
+
+/* slot.c: a slot's pages, and the data in them */
+int tap_slot_reserve(struct blktap *tap);
+void tap_slot_release_all(struct blktap *tap);
+struct tap_slot *tap_slot_pick(struct blktap *tap, unsigned int pages);
+void tap_slot_put(struct tap_ring *ring, struct tap_slot *slot);
+void tap_slot_copy(struct tap_slot *slot, bool to_slot);
+void tap_cursor_skip(struct tap_cursor *cursor, unsigned int len);
+unsigned int tap_slot_idle_pages(struct blktap *tap);
+unsigned int tap_slot_reclaim(struct blktap *tap, unsigned int want);
+
+/* chardev.c: the ring node */
+extern dev_t blktap_ring_dev;
+
+int blktap_chardev_init(void);
+void blktap_chardev_exit(void);
+
+/* disk.c: the block device */
+extern int blktap_disk_major;
+
+int blktap_disk_create(struct blktap *tap, struct blktap_params *params);
+int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size);
+int blktap_disk_remove(struct blktap *tap, bool force);
+bool blktap_disk_claimed(struct blktap *tap);
+void tap_cmd_put(struct request *rq, blk_status_t status);
+int blktap_disk_init(void);
+void blktap_disk_exit(void);
+
+/* pool.c: quotas of pages */
+#define BLKTAP_POOL_DEFAULT	4096	/* pages: 16 MiB */
+
+struct blktap_pool *blktap_pool_find(const char *name);
+struct blktap_pool *blktap_pool_default(void);
+struct blktap_pool *blktap_pool_nth(unsigned int n);
+int blktap_pool_set_default(const char *name);
+int blktap_pool_resize(struct blktap_pool *pool, unsigned long pages);
+int blktap_pool_move(struct blktap *tap, const char *name);
+void blktap_pool_leave(struct blktap *tap);
+void blktap_pool_put(struct blktap_pool *pool);
+int blktap_pool_free(struct blktap_pool *pool);
+bool blktap_pool_charge(struct blktap_pool *pool);
+void blktap_pool_charge_reserve(struct blktap_pool *pool, unsigned int nr);
+void blktap_pool_uncharge(struct blktap_pool *pool, unsigned int nr);
+void blktap_pool_wanted(struct blktap_pool *pool);
+int blktap_pool_init(void);
+void blktap_pool_exit(void);
+
+/* tapdisk.c: registered tapdisks, and the orders they get */
+struct blktap_tapdisk *blktap_tapdisk_register(void);
+void blktap_tapdisk_close(struct blktap_tapdisk *td);
+struct blktap_tapdisk *blktap_tapdisk_find(struct pid *pid);
+struct blktap_tapdisk *blktap_tapdisk_nth(unsigned int n);
+void blktap_tapdisk_put(struct blktap_tapdisk *td);
+ssize_t blktap_tapdisk_read(struct blktap_tapdisk *td, struct file *file,
+			    char __user *buf, size_t len);
+ssize_t blktap_tapdisk_write(struct blktap_tapdisk *td, const char __user *buf,
+			     size_t len);
+__poll_t blktap_tapdisk_poll(struct blktap_tapdisk *td, struct file *file,
+			     struct poll_table_struct *wait);
+int blktap_tapdisk_order(struct blktap_tapdisk *td, struct blktap *tap,
+			 u32 op, u32 flags, const char *name,
+			 unsigned long deadline, char **text);
+
+extern struct workqueue_struct *blktap_wq;	/* ends by itself, soon */
+extern struct workqueue_struct *blktap_op_wq;	/* may wait for a tapdisk */
+
+/* op.c: what an admin asks, from its acceptance to its end */
+
+/**
+ * struct blktap_op - an operation of an admin on a tap
+ * @work: does it
+ * @node: in the list of operations under way; with @portid under its lock
+ * @ref: the work's, and that of one who waits
+ * @done: when it has ended
+ * @tap: the tap, referenced
+ * @cmd: BLKTAP_CMD_*
+ * @flags: BLKTAP_ORDER_F_*
+ * @name: image name (OPEN, RESUME), or NULL; owned
+ * @tapdisk: to attach to (ATTACH), referenced, or NULL
+ * @deadline: in jiffies
+ * @portid: who is to get DONE, 0: nobody
+ * @seq: the sequence number that DONE carries
+ * @error: 0 or a negative errno
+ * @text: what the admin is told, or NULL; owned
+ */
+struct blktap_op {
+	struct work_struct work;
+	struct list_head node;
+	struct kref ref;
+	struct completion done;
+	struct blktap *tap;
+	u32 cmd;
+	u32 flags;
+	char *name;
+	struct blktap_tapdisk *tapdisk;
+	unsigned long deadline;
+	u32 portid;
+	u32 seq;
+	int error;
+	char *text;
+};
+
+struct blktap_op *blktap_op_alloc(struct blktap *tap, u32 cmd,
+				  unsigned int timeout);
+int blktap_op_start(struct blktap_op *op);
+void blktap_op_put(struct blktap_op *op);
+int blktap_op_run(struct blktap *tap, u32 cmd);
+int blktap_op_free(struct blktap *tap);
+void blktap_op_requester_gone(u32 portid);
+int blktap_op_init(void);
+void blktap_op_exit(void);
+
+/* control.c: the control node */
+int blktap_control_init(void);
+void blktap_control_exit(void);
+struct kobject *blktap_control_kobj(void);
+
+/* netlink.c: the admin's interface, and events */
+struct sk_buff *blktap_netlink_done(struct blktap_op *op);
+void blktap_netlink_send(struct sk_buff *skb, u32 portid);
+void blktap_netlink_event(u32 event, struct blktap *tap, struct pid *pid);
+int blktap_netlink_init(void);
+void blktap_netlink_exit(void);
+
+/* sysfs.c: attributes of the class and of taps */
+extern const struct attribute_group *blktap_tap_groups[];
+extern const struct attribute_group *blktap_class_groups[];
+extern const struct attribute_group *blktap_control_groups[];
+
+#endif /* _BLKTAP_H */

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The block device of a tap: its queue, its limits, its opens and its end. */
+#include <linux/blkdev.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include "blktap.h"
+#include "compat.h"
+
+#define DISK_DEPTH	128	/* requests a hardware queue */
+#define DISK_QUEUES	8U	/* at most: 128 requests and their pdus each */
+
+#define DISK_FLAGS	(BLKTAP_DEVICE_RDONLY | BLKTAP_DEVICE_PSZ | \
+			 BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM | \
+			 BLKTAP_DEVICE_TRIM_RZ)
+
+int blktap_disk_major;
+
+/**
+ * tap_cmd_put - a part of a request has ended
+ * @rq: the request; gone if this was the last part
+ * @status: of that part
+ */
+void tap_cmd_put(struct request *rq, blk_status_t status)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+
+	if (status)
+		WRITE_ONCE(cmd->status, status);
+	if (atomic_dec_and_test(&cmd->parts))
+		blk_mq_end_request(rq, READ_ONCE(cmd->status));
+}
+
+static blk_status_t disk_queue_rq(struct blk_mq_hw_ctx *hctx,
+				  const struct blk_mq_queue_data *bd)
+{
+	struct blktap *tap = hctx->queue->queuedata;
+
+	switch (req_op(bd->rq)) {
+	case REQ_OP_READ:
+	case REQ_OP_WRITE:
+	case REQ_OP_FLUSH:
+	case REQ_OP_DISCARD:
+		break;
+	default:
+		return BLK_STS_NOTSUPP;
+	}
+	blk_mq_start_request(bd->rq);
+	return tap_ring_queue(tap, bd->rq, bd->last);
+}
+
+static void disk_commit_rqs(struct blk_mq_hw_ctx *hctx)
+{
+	struct blktap *tap = hctx->queue->queuedata;
+
+	tap_ring_kick(&tap->ring);
+}
+
+/* No timeout: how long a tapdisk may take is for the admin to say. */
+static const struct blk_mq_ops disk_mq_ops = {
+	.queue_rq	= disk_queue_rq,
+	.commit_rqs	= disk_commit_rqs,
+};
+
+DISK_OPEN(disk_open, arg)
+{
+	struct blktap *tap = disk_of_open(arg)->private_data;
+
+	if (tap->no_open)
+		return -ENXIO;
+	atomic_inc(&tap->openers);
+	return 0;
+}
+
+DISK_RELEASE(disk_release, disk)
+{
+	struct blktap *tap = disk->private_data;
+
+	if (!atomic_dec_and_test(&tap->openers))
+		return;
+	tap_ring_closed(&tap->ring);
+	wake_up_all(&tap->wait);
+}
+
+static void disk_free(struct gendisk *disk)
+{
+	blktap_put(disk->private_data);
+}
+
+static const struct block_device_operations disk_fops = {
+	.owner		= THIS_MODULE,
+	.open		= disk_open,
+	.release	= disk_release,
+	.free_disk	= disk_free,
+};
+
+/*
+ * Reads the partition table after CREATE_DEVICE has returned, since it is the
+ * tapdisk that has to serve those reads. What the reads left in the page cache
+ * must not outlive a scan without openers: the first one may choose another
+ * block size.
+ */
+static void scan_work(struct work_struct *work)
+{
+	struct blktap *tap = container_of(work, struct blktap, scan);
+	struct gendisk *disk = tap->disk;
+
+	mutex_lock(&disk->open_mutex);
+	if (!tap->no_open) {
+		clear_bit(GD_SUPPRESS_PART_SCAN, &disk->state);
+		bdev_disk_changed(disk, false);
+		if (!atomic_read(&tap->openers))
+			invalidate_bdev(disk->part0);
+	}
+	mutex_unlock(&disk->open_mutex);
+	wake_up_all(&tap->wait);
+}
+
+/* tda..tdz, tdaa..: bijective base 26, as for sd. */
+static void disk_set_name(struct gendisk *disk, unsigned int index)
+{
+	char digits[8], *p = digits + sizeof(digits);
+
+	*--p = '\0';
+	for (index++; index; index = (index - 1) / 26)
+		*--p = 'a' + (index - 1) % 26;
+	snprintf(disk->disk_name, DISK_NAME_LEN, "td%s", p);
+}
+
+static bool capacity_valid(u64 capacity, u64 sector_size)
+{
+	return capacity && capacity <= LLONG_MAX >> SECTOR_SHIFT &&
+	       !(capacity & ((sector_size >> SECTOR_SHIFT) - 1));
+}
+
+/* Return: 0, with @l as @p says; -EINVAL where that makes no sense. */
+static int parse_params(const struct blktap_params *p, struct disk_limits *l)
+{
+	if (p->sector_size < SECTOR_SIZE || p->sector_size > PAGE_SIZE ||
+	    !is_power_of_2(p->sector_size) ||
+	    !capacity_valid(p->capacity, p->sector_size))
+		return -EINVAL;
+	l->logical = p->sector_size;
+	l->physical = p->sector_size;
+	l->max_request = BLKTAP_MAX_REQUEST;
+	l->write_cache = p->flags & BLKTAP_DEVICE_FLUSH;
+
+	if (p->flags & BLKTAP_DEVICE_PSZ) {
+		if (p->phys_block_size < p->sector_size ||
+		    !is_power_of_2(p->phys_block_size) ||
+		    p->phys_block_offset >= p->phys_block_size ||
+		    p->phys_block_offset % p->sector_size)
+			return -EINVAL;
+		l->physical = p->phys_block_size;
+		l->alignment = p->phys_block_offset;
+	}
+	if (p->flags & BLKTAP_DEVICE_TRIM) {
+		if (p->trim_block_size < p->sector_size ||
+		    p->trim_block_size % p->sector_size ||
+		    p->trim_block_offset >= p->trim_block_size ||
+		    p->trim_block_offset % p->sector_size)
+			return -EINVAL;
+		l->discard = p->trim_block_size;
+		l->discard_alignment = p->trim_block_offset;
+	}
+	return 0;
+}
+
+static int disk_alloc_tags(struct blktap *tap)
+{
+	struct blk_mq_tag_set *tags = &tap->tags;
+
+	memset(tags, 0, sizeof(*tags));
+	tags->ops = &disk_mq_ops;
+	tags->nr_hw_queues = min(nr_cpu_ids, DISK_QUEUES);
+	tags->queue_depth = DISK_DEPTH;
+	tags->numa_node = NUMA_NO_NODE;
+	tags->cmd_size = sizeof(struct tap_cmd);
+	tags->flags = BLKTAP_TAG_FLAGS;
+	return blk_mq_alloc_tag_set(tags);
+}
+
+static int disk_add(struct blktap *tap, const struct blktap_params *params,
+		    const struct disk_limits *limits)
+{
+	struct gendisk *disk = compat_alloc_disk(&tap->tags, limits, tap);
+	int err;
+
+	if (IS_ERR(disk))
+		return PTR_ERR(disk);
+	disk->major = blktap_disk_major;
+	disk->first_minor = tap->minor;
+	disk->minors = 1;
+	disk->fops = &disk_fops;
+	disk->private_data = tap;
+	disk_set_name(disk, tap->minor);
+	set_capacity(disk, params->capacity);
+	tap->rdonly = params->flags & BLKTAP_DEVICE_RDONLY;
+	set_disk_ro(disk, tap->rdonly);
+	set_bit(GD_SUPPRESS_PART_SCAN, &disk->state);
+	tap->no_open = false;
+
+	get_device(&tap->dev);
+	err = add_disk(disk);
+	if (err) {
+		put_disk(disk);
+		blktap_put(tap);
+		return err;
+	}
+	tap->disk = disk;
+	queue_work(blktap_op_wq, &tap->scan);
+	return 0;
+}
+
+/**
+ * blktap_disk_create - create the disk (CREATE_DEVICE)
+ * @tap: the tap, locked; mapped by the caller
+ * @params: what the tapdisk says of it; flags become those understood
+ *
+ * Does no I/O. Context: may sleep. Return: 0, -EINVAL, -EEXIST, -EIO where the
+ * ring has failed, or another errno of the block layer's.
+ */
+int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
+{
+	struct disk_limits limits = {};
+	int err;
+
+	lockdep_assert_held(&tap->lock);
+	if (!tap_ring_live(&tap->ring))
+		return -EIO;
+	if (tap->disk)
+		return -EEXIST;
+	params->flags &= DISK_FLAGS;
+	err = parse_params(params, &limits);
+	if (err)
+		return err;
+	memset(&tap->ring.count, 0, sizeof(tap->ring.count));
+	INIT_WORK(&tap->scan, scan_work);
+	err = tap_slot_reserve(tap);
+	if (err)
+		return err;
+	err = disk_alloc_tags(tap);
+	if (err)
+		goto out_slots;
+	err = disk_add(tap, params, &limits);
+	if (err)
+		goto out_tags;
+	return 0;
+
+out_tags:
+	blk_mq_free_tag_set(&tap->tags);
+out_slots:
+	tap_slot_release_all(tap);
+	return err;
+}
+
+/**
+ * blktap_disk_resize - change the capacity (SET_PARAMS)
+ * @tap: the tap, locked
+ * @capacity: sectors
+ * @sector_size: bytes; can't change while the disk exists
+ */
+int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size)
+{
+	lockdep_assert_held(&tap->lock);
+	if (!tap->disk || !tap->paused ||
+	    sector_size != queue_logical_block_size(tap->disk->queue) ||
+	    !capacity_valid(capacity, sector_size))
+		return -EINVAL;
+	set_capacity_and_notify(tap->disk, capacity);
+	return 0;
+}
+
+/*
+ * Lets nobody open the disk any more. Only tries the lock: who holds it may be
+ * waiting for I/O that the caller, a tapdisk, has to serve.
+ */
+static int disk_close_door(struct blktap *tap)
+{
+	struct gendisk *disk = tap->disk;
+	int err = 0;
+
+	if (!mutex_trylock(&disk->open_mutex))
+		return -EBUSY;
+	if (atomic_read(&tap->openers) || !tap_ring_idle(&tap->ring))
+		err = -EBUSY;
+	else
+		tap->no_open = true;
+	mutex_unlock(&disk->open_mutex);
+	return err;
+}
+
+/**
+ * blktap_disk_remove - remove the disk
+ * @tap: the tap, locked
+ * @force: although it is open; only when the ring is not live, so that all I/O
+ *	ends by itself
+ *
+ * Return: 0, also where there is none; -EBUSY while it is open or in use.
+ */
+int blktap_disk_remove(struct blktap *tap, bool force)
+{
+	struct gendisk *disk = tap->disk;
+	int err;
+
+	lockdep_assert_held(&tap->lock);
+	if (!disk)
+		return 0;
+	if (force) {
+		mutex_lock(&disk->open_mutex);
+		tap->no_open = true;
+		mutex_unlock(&disk->open_mutex);
+		blk_mark_disk_dead(disk);
+	} else {
+		err = disk_close_door(tap);
+		if (err)
+			return err;
+	}
+	cancel_work_sync(&tap->scan);
+	del_gendisk(disk);
+	put_disk(disk);
+	blk_mq_free_tag_set(&tap->tags);
+	tap->disk = NULL;
+	tap->paused = false;
+	tap->resume_failed = false;
+	tap_ring_hold(tap, false);
+	tap_slot_release_all(tap);
+	return 0;
+}
+
+/* Somebody has the disk, or a partition of it, for himself: a mount, say. */
+bool blktap_disk_claimed(struct blktap *tap)
+{
+	lockdep_assert_held(&tap->lock);
+	return tap->disk && READ_ONCE(tap->disk->part0->bd_holders);
+}
+
+int blktap_disk_init(void)
+{
+	int major = register_blkdev(0, BLKTAP_DISK_NAME);
+
+	if (major < 0)
+		return major;
+	blktap_disk_major = major;
+	return 0;
+}
+
+void blktap_disk_exit(void)
+{
+	unregister_blkdev(blktap_disk_major, BLKTAP_DISK_NAME);
+}

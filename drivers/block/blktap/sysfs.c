@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The attributes that blktap2 had: of the class, of taps, of the control node. */
+#include <linux/device.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include "blktap.h"
+#include "compat.h"
+
+#define to_tap(d) container_of(d, struct blktap, dev)
+
+static ssize_t name_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct blktap *tap = to_tap(dev);
+	ssize_t len;
+
+	mutex_lock(&tap->lock);
+	len = tap->name ? sysfs_emit(buf, "%s\n", tap->name) :
+			  sysfs_emit(buf, "%u\n", tap->minor);
+	mutex_unlock(&tap->lock);
+	return len;
+}
+
+static ssize_t name_store(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t len)
+{
+	struct blktap *tap = to_tap(dev);
+	char *copy;
+	int err;
+
+	if (len >= BLKTAP_NAME_MAX)
+		return -ENAMETOOLONG;
+	copy = kmemdup_nul(buf, len, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	mutex_lock(&tap->lock);
+	err = blktap_set_name(tap, strim(copy));
+	mutex_unlock(&tap->lock);
+	kfree(copy);
+	return err ?: len;
+}
+static DEVICE_ATTR_RW(name);
+
+/* Waits until the tap has gone, and with it the attribute that is written. */
+static ssize_t remove_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t len)
+{
+	struct blktap *tap = to_tap(dev);
+	struct kernfs_node *kn;
+	int err;
+
+	get_device(dev);
+	kn = sysfs_break_active_protection(&dev->kobj, &attr->attr);
+	err = kn ? blktap_op_run(tap, BLKTAP_CMD_FREE) : -ENODEV;
+	if (kn)
+		sysfs_unbreak_active_protection(kn);
+	put_device(dev);
+	return err ?: len;
+}
+static DEVICE_ATTR_WO(remove);
+
+static ssize_t pause_store(struct device *dev, struct device_attribute *attr,
+			   const char *buf, size_t len)
+{
+	return blktap_op_run(to_tap(dev), BLKTAP_CMD_PAUSE) ?: len;
+}
+static DEVICE_ATTR_WO(pause);
+
+static ssize_t resume_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t len)
+{
+	return blktap_op_run(to_tap(dev), BLKTAP_CMD_RESUME) ?: len;
+}
+static DEVICE_ATTR_WO(resume);
+
+static ssize_t task_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct pid *pid = tap_ring_pid(&to_tap(dev)->ring);
+	ssize_t len = pid ? sysfs_emit(buf, "%d\n", pid_vnr(pid)) : 0;
+
+	put_pid(pid);
+	return len;
+}
+static DEVICE_ATTR_RO(task);
+
+static ssize_t pool_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	struct blktap *tap = to_tap(dev);
+	ssize_t len = -ENODEV;
+
+	mutex_lock(&tap->lock);
+	if (tap->pool)
+		len = sysfs_emit(buf, "%s\n", kobject_name(&tap->pool->kobj));
+	mutex_unlock(&tap->lock);
+	return len;
+}
+
+static ssize_t pool_store(struct device *dev, struct device_attribute *attr,
+			  const char *buf, size_t len)
+{
+	struct blktap *tap = to_tap(dev);
+	char *copy = kmemdup_nul(buf, len, GFP_KERNEL);
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	mutex_lock(&tap->lock);
+	err = tap->removed ? -ENODEV : blktap_pool_move(tap, strim(copy));
+	mutex_unlock(&tap->lock);
+	kfree(copy);
+	return err ?: len;
+}
+static DEVICE_ATTR_RW(pool);
+
+static ssize_t debug_show(struct device *dev, struct device_attribute *attr,
+			  char *buf)
+{
+	static const char states[] = {
+		[SLOT_FREE]	= '.',
+		[SLOT_FILLING]	= 'f',
+		[SLOT_POSTED]	= 'p',
+		[SLOT_DRAINING]	= 'd',
+		[SLOT_RECLAIM]	= 'r',
+	};
+	struct blktap *tap = to_tap(dev);
+	struct tap_ring *ring = &tap->ring;
+	unsigned int i, pages = 0;
+	char slots[BLKTAP_RING_SIZE + 1] = "";
+	ssize_t len;
+
+	mutex_lock(&tap->lock);
+	spin_lock(&ring->lock);
+	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
+		slots[i] = states[ring->slots[i].state];
+		pages += ring->slots[i].nr_pages;
+	}
+	len = sysfs_emit(buf,
+			 "state %#x disk %s openers %d\n"
+			 "ring %s%s%s req_prod %u rsp_cons %u kicked %u\n"
+			 "slots %s pages %u waiting %u\n",
+			 blktap_state(tap),
+			 tap->disk ? tap->disk->disk_name : "-",
+			 atomic_read(&tap->openers),
+			 ring->shared ? "mapped" : "unmapped",
+			 ring->live ? " live" : "", ring->held ? " held" : "",
+			 ring->req_prod, ring->rsp_cons, ring->kicked,
+			 slots, pages, ring->nr_waiting);
+	spin_unlock(&ring->lock);
+	mutex_unlock(&tap->lock);
+	return len;
+}
+static DEVICE_ATTR_RO(debug);
+
+static struct attribute *tap_attrs[] = {
+	&dev_attr_name.attr,
+	&dev_attr_remove.attr,
+	&dev_attr_pause.attr,
+	&dev_attr_resume.attr,
+	&dev_attr_task.attr,
+	&dev_attr_pool.attr,
+	&dev_attr_debug.attr,
+	NULL
+};
+
+static const struct attribute_group tap_group = {
+	.attrs = tap_attrs,
+};
+
+const struct attribute_group *blktap_tap_groups[] = {
+	&tap_group,
+	NULL
+};
+
+static ssize_t verbosity_show(CLASS_CONST struct class *class,
+			      CLASS_CONST struct class_attribute *attr,
+			      char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(blktap_verbosity));
+}
+
+static ssize_t verbosity_store(CLASS_CONST struct class *class,
+			       CLASS_CONST struct class_attribute *attr,
+			       const char *buf, size_t len)
+{
+	int value, err;
+
+	err = kstrtoint(buf, 0, &value);
+	if (err)
+		return err;
+	WRITE_ONCE(blktap_verbosity, value);
+	return len;
+}
+static CLASS_ATTR_RW(verbosity);
+
+static ssize_t devices_show(CLASS_CONST struct class *class,
+			    CLASS_CONST struct class_attribute *attr, char *buf)
+{
+	unsigned long minor = 0;
+	struct blktap *tap;
+	ssize_t len = 0;
+
+	while ((tap = blktap_find(&minor))) {
+		mutex_lock(&tap->lock);
+		len += tap->name ?
+		       sysfs_emit_at(buf, len, "%lu %s\n", minor, tap->name) :
+		       sysfs_emit_at(buf, len, "%lu %lu\n", minor, minor);
+		mutex_unlock(&tap->lock);
+		blktap_put(tap);
+		minor++;
+	}
+	return len;
+}
+static CLASS_ATTR_RO(devices);
+
+static struct attribute *class_attrs[] = {
+	&class_attr_verbosity.attr,
+	&class_attr_devices.attr,
+	NULL
+};
+
+static const struct attribute_group class_group = {
+	.attrs = class_attrs,
+};
+
+const struct attribute_group *blktap_class_groups[] = {
+	&class_group,
+	NULL
+};
+
+static ssize_t default_pool_show(struct device *dev,
+				 struct device_attribute *attr, char *buf)
+{
+	struct blktap_pool *pool = blktap_pool_default();
+	ssize_t len;
+
+	if (!pool)
+		return -ENODEV;
+	len = sysfs_emit(buf, "%s\n", kobject_name(&pool->kobj));
+	blktap_pool_put(pool);
+	return len;
+}
+
+static ssize_t default_pool_store(struct device *dev,
+				  struct device_attribute *attr,
+				  const char *buf, size_t len)
+{
+	char *copy = kmemdup_nul(buf, len, GFP_KERNEL);
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	err = blktap_pool_set_default(strim(copy));
+	kfree(copy);
+	return err ?: len;
+}
+static DEVICE_ATTR_RW(default_pool);
+
+static struct attribute *control_attrs[] = {
+	&dev_attr_default_pool.attr,
+	NULL
+};
+
+static const struct attribute_group control_group = {
+	.attrs = control_attrs,
+};
+
+const struct attribute_group *blktap_control_groups[] = {
+	&control_group,
+	NULL
+};

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel's generic netlink family, and nothing of libnl: requests go in as
+ * struct request, what the kernel says comes out as struct message.
+ */
+#ifndef TAPCTL_CLIENT_H
+#define TAPCTL_CLIENT_H
+
+#include <linux/blktap.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEFAULT_TIMEOUT	120	/* seconds that the kernel allows, where we don't say */
+
+struct client;
+
+/**
+ * struct request - a command to the kernel; a field that is 0 is not sent
+ * @cmd: BLKTAP_CMD_*
+ * @minor: the tap; -1 is not sent, 0 is
+ * @pid: the tapdisk
+ * @name: type:/path
+ * @rdonly: for BLKTAP_A_RDONLY
+ * @force: for BLKTAP_A_FORCE
+ * @timeout: seconds
+ * @pool: a pool
+ * @pages: its quota
+ */
+struct request {
+	uint8_t cmd;
+	int minor;
+	uint32_t pid;
+	const char *name;
+	bool rdonly;
+	bool force;
+	uint32_t timeout;
+	const char *pool;
+	uint32_t pages;
+};
+
+/**
+ * struct message - what the kernel says: a tap, a tapdisk, a pool or an event
+ * @cmd: BLKTAP_CMD_*
+ * @has: bit n: attribute n is there; a field whose attribute is not is 0
+ * @counters: by BLKTAP_C_*
+ *
+ * The other fields are the attributes of their names.
+ */
+struct message {
+	uint8_t cmd;
+	uint32_t has;
+	uint32_t minor;
+	uint32_t pid;
+	uint32_t state;
+	uint32_t error;
+	uint32_t event;
+	uint32_t disk_major;
+	uint32_t sector_size;
+	uint32_t openers;
+	uint32_t nr_taps;
+	uint32_t pool_pages;
+	uint32_t pool_free;
+	uint64_t capacity;
+	uint64_t counters[BLKTAP_C_MAX + 1];
+	char *name;
+	char *text;
+	char *disk;
+	char *pool;
+};
+
+static inline bool message_has(const struct message *msg, enum blktap_attr attr)
+{
+	return msg->has & (1U << attr);
+}
+
+/** message_free() - free the strings of a message that was moved, see message_fn */
+void message_free(struct message *msg);
+
+/**
+ * message_fn - takes a message
+ * @msg: its strings are freed after the call, but for those that the function
+ *	has taken and set to NULL in @msg
+ * @arg: the function's own
+ *
+ * Returns 0, or a negative errno, which ends the call.
+ */
+typedef int message_fn(struct message *msg, void *arg);
+
+/**
+ * client_open() - connect to the family
+ * @client: the connection; client_close() it
+ *
+ * Returns 0 or a negative errno, reported; -ENODEV: the module is not loaded.
+ */
+int client_open(struct client **client);
+
+/** client_close() - end the connection; orders under way go on */
+void client_close(struct client *client);
+
+/**
+ * client_on_interrupt() - have something done while we wait
+ * @client: the connection
+ * @fd: once it is readable @fn is called, once, and waiting goes on; -1: none
+ * @fn: what is to be done
+ * @arg: for @fn
+ */
+void client_on_interrupt(struct client *client, int fd, void (*fn)(void *arg), void *arg);
+
+/**
+ * client_get() - ask for one thing: GET, ALLOC, POOL_GET, POOL_SET
+ * @client: the connection
+ * @rq: the request
+ * @fn: takes the answer, if the command has one; may be NULL
+ * @arg: for @fn
+ *
+ * Returns 0 or a negative errno, reported.
+ */
+int client_get(struct client *client, const struct request *rq, message_fn *fn, void *arg);
+
+/**
+ * client_dump() - ask for all of a kind: GET, TAPDISK_GET, POOL_GET
+ * @client: the connection
+ * @cmd: BLKTAP_CMD_*
+ * @fn: takes each
+ * @arg: for @fn
+ *
+ * Returns 0 or a negative errno, reported; -EAGAIN, not reported, when they
+ * changed meanwhile: drop what @fn has got, and ask again.
+ */
+int client_dump(struct client *client, uint8_t cmd, message_fn *fn, void *arg);
+
+/**
+ * client_order() - have something done, and wait until it is
+ * @client: the connection
+ * @rq: the request: of a command that ends with DONE
+ * @text: what DONE said, to be freed; may be NULL
+ *
+ * Returns 0 or a negative errno, reported: the kernel's or the tapdisk's.
+ */
+int client_order(struct client *client, const struct request *rq, char **text);
+
+/**
+ * client_listen() - print or otherwise take the events, for ever
+ * @client: the connection, of no other use from now on
+ * @fn: takes each
+ * @arg: for @fn
+ *
+ * Returns a negative errno, reported or @fn's.
+ */
+int client_listen(struct client *client, message_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "command.h"
+#include "tapdisk.h"
+
+static int run_spawn(const struct args *args)
+{
+	struct client *client;
+	pid_t pid;
+	int err;
+
+	(void)args;
+	/* Not needed, but says best what is wrong where there is no module. */
+	err = client_open(&client);
+	if (err)
+		return err;
+	client_close(client);
+	err = tapdisk_spawn(&pid);
+	if (err)
+		return err;
+	printf(isatty(STDOUT_FILENO) ? "tapdisk spawned with pid %d\n" : "%d\n", pid);
+	return 0;
+}
+
+static const struct opt *const opts[] = { NULL };
+
+const struct command cmd_spawn = {
+	.name = "spawn",
+	.summary = "Start a tapdisk that serves no tap yet, and print its pid",
+	.about = "It ends when the last tap attached to it is detached, or by SIGTERM before\n"
+		 "one is.",
+	.opts = opts,
+	.run = run_spawn,
+};

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Starting a tapdisk: tapdisk --ready-fd=N writes one line to descriptor N,
+ * "ok" once it has registered, or "error: " and why it could not.
+ */
+#define _GNU_SOURCE
+#include "tapdisk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "report.h"
+
+#ifndef SBINDIR
+#define SBINDIR "/usr/local/sbin"
+#endif
+
+#define READY_TIMEOUT	30	/* seconds until a tapdisk must be ready */
+#define STOP_TIMEOUT	5	/* seconds it gets to end by itself */
+#define READY_FD	3	/* in the child */
+
+/* The first line of what the tapdisk says, and the process it comes from. */
+struct birth {
+	pid_t pid;
+	int fd;
+	size_t len;
+	char line[1024];
+};
+
+static bool is_program(const char *path)
+{
+	return !access(path, X_OK);
+}
+
+/* Where the binary is. Returns 0 or -ENOENT, reported. */
+static int find_binary(char path[PATH_MAX])
+{
+	const char *named = getenv("TAPDISK");
+	char beside[PATH_MAX - 16] = "";
+	char *slash;
+
+	if (named && *named) {
+		snprintf(path, PATH_MAX, "%s", named);
+		if (is_program(path))
+			return 0;
+		report("no tapdisk: %s (from $TAPDISK): %s", named, strerror(errno));
+		return -ENOENT;
+	}
+	if (readlink("/proc/self/exe", beside, sizeof(beside) - 1) > 0) {
+		slash = strrchr(beside, '/');
+		*slash = '\0';
+		snprintf(path, PATH_MAX, "%s/tapdisk", beside);
+		if (is_program(path))
+			return 0;
+	}
+	snprintf(path, PATH_MAX, "%s/tapdisk", SBINDIR);
+	if (is_program(path))
+		return 0;
+	report("no tapdisk in %s or %s: install it, or set $TAPDISK", beside, SBINDIR);
+	return -ENOENT;
+}
+
+static void __attribute__((noreturn)) run_child(const char *path, int ready_fd)
+{
+	char option[32];
+	sigset_t none;
+	int null;
+
+	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	null = open("/dev/null", O_RDWR);
+	/* Away from 0 to 3 first: the pipe may be one of them. */
+	ready_fd = fcntl(ready_fd, F_DUPFD, READY_FD + 1);
+	for (int fd = 0; fd < READY_FD; fd++)
+		dup2(null, fd);
+	dup2(ready_fd, READY_FD);
+	syscall(SYS_close_range, READY_FD + 1, ~0U, 0);
+	if (chdir("/"))
+		_exit(errno);
+	snprintf(option, sizeof(option), "--ready-fd=%d", READY_FD);
+	execl(path, "tapdisk", option, NULL);
+	dprintf(READY_FD, "error: cannot run %s: %s\n", path, strerror(errno));
+	_exit(errno);
+}
+
+int tapdisk_watch(pid_t pid)
+{
+	return syscall(SYS_pidfd_open, pid, 0);
+}
+
+void tapdisk_await(int watch)
+{
+	struct pollfd end = { .fd = watch, .events = POLLIN };
+
+	if (watch >= 0)
+		poll(&end, 1, STOP_TIMEOUT * 1000);
+}
+
+/* Wait for the end of our child; its status, or -1: it goes on. */
+static int wait_end(pid_t pid)
+{
+	int watch = tapdisk_watch(pid), status = -1;
+
+	tapdisk_await(watch);
+	if (waitpid(pid, &status, WNOHANG) <= 0)
+		status = -1;
+	close(watch);
+	return status;
+}
+
+void tapdisk_stop(pid_t pid, int sig)
+{
+	kill(pid, sig);
+	if (wait_end(pid) >= 0)
+		return;
+	kill(pid, SIGKILL);
+	if (wait_end(pid) < 0)
+		report("tapdisk %d does not end: it waits for its image's storage", pid);
+}
+
+/* Read up to a newline. Returns 0, -ETIMEDOUT, or -EPIPE: it ended before that. */
+static int read_line(struct birth *b)
+{
+	struct pollfd in = { .fd = b->fd, .events = POLLIN };
+	struct timespec now;
+	time_t end;
+	ssize_t n;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	end = now.tv_sec + READY_TIMEOUT;
+	while (b->len < sizeof(b->line) - 1 && !memchr(b->line, '\n', b->len)) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec >= end || poll(&in, 1, (end - now.tv_sec) * 1000) == 0)
+			return -ETIMEDOUT;
+		n = read(b->fd, b->line + b->len, sizeof(b->line) - 1 - b->len);
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return -EPIPE;
+		b->len += n > 0 ? n : 0;
+	}
+	b->line[b->len] = '\0';
+	b->line[strcspn(b->line, "\n")] = '\0';
+	return 0;
+}
+
+/* The child has failed, or is taken for failed: say why, and see it off. */
+static int bury(struct birth *b, int err)
+{
+	int status;
+
+	if (err == -ETIMEDOUT) {
+		report("tapdisk: not ready within %d s", READY_TIMEOUT);
+		tapdisk_stop(b->pid, SIGKILL);
+		return err;
+	}
+	status = wait_end(b->pid);
+	if (status < 0)
+		tapdisk_stop(b->pid, SIGKILL);
+	if (!err)
+		report("tapdisk: %s", strncmp(b->line, "error: ", 7) ? b->line : b->line + 7);
+	else if (status >= 0 && WIFSIGNALED(status))
+		report("tapdisk: killed by signal %d while it started", WTERMSIG(status));
+	else
+		report("tapdisk: ended while it started: see the system's log");
+	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status))
+		return -WEXITSTATUS(status);
+	return -ECHILD;
+}
+
+int tapdisk_spawn(pid_t *pid)
+{
+	char path[PATH_MAX];
+	struct birth b = { 0 };
+	int fds[2], err;
+
+	err = find_binary(path);
+	if (err)
+		return err;
+	if (pipe2(fds, O_CLOEXEC)) {
+		report("tapdisk: pipe: %s", strerror(errno));
+		return -errno;
+	}
+	b.fd = fds[0];
+	b.pid = fork();
+	if (b.pid == 0)
+		run_child(path, fds[1]);
+	err = b.pid < 0 ? -errno : 0;
+	close(fds[1]);
+	if (err) {
+		report("tapdisk: fork: %s", strerror(-err));
+	} else {
+		err = read_line(&b);
+		if (err || strcmp(b.line, "ok"))
+			err = bury(&b, err);
+	}
+	close(b.fd);
+	*pid = b.pid;
+	return err;
+}

@@ -6,29 +6,30 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "tap.h"
 
-void control_answer(struct tapdisk *tapdisk, uint64_t id, int status, const char *text)
+int control_answer(struct tapdisk *tapdisk, uint64_t id, int status, const char *text)
 {
-	struct blktap_answer answer = { .id = id, .status = status };
-	struct iovec iov[] = {
-		{ &answer, sizeof(answer) },
-		{ (void *)text, 0 },
-	};
+	struct blktap_answer *answer = &tapdisk->answer.head;
+	size_t len = text ? strnlen(text, BLKTAP_TEXT_MAX - 1) : 0;
+	int err = 0;
 
-	answer.len = text ? (uint32_t)strnlen(text, BLKTAP_TEXT_MAX - 1) : 0;
-	iov[1].iov_len = answer.len;
-	if (writev(tapdisk->control.fd, iov, answer.len ? 2 : 1) >= 0)
-		return;
-	if (errno == ENOENT)
+	answer->id = id;
+	answer->status = status;
+	answer->len = (uint32_t)len;
+	memcpy(tapdisk->answer.text, text ? text : "", len);
+	if (write(tapdisk->control.fd, answer, sizeof(*answer) + len) < 0)
+		err = -errno;
+	if (err == -ENOENT)
 		syslog(LOG_NOTICE, "order %llu had timed out when it was done",
 		       (unsigned long long)id);
-	else
-		syslog(LOG_ERR, "answering order %llu: %m", (unsigned long long)id);
+	else if (err)
+		syslog(LOG_ERR, "answering order %llu: %s", (unsigned long long)id,
+		       strerror(-err));
+	return err;
 }
 
 static void answer_stats(struct tap *tap, uint64_t id)
@@ -84,7 +85,8 @@ static void take_order(struct tapdisk *tapdisk, const struct blktap_order *order
 
 	if (err)
 		syslog(LOG_ERR, "%s", error.text);
-	control_answer(tapdisk, order->id, err, err ? error.text : NULL);
+	if (control_answer(tapdisk, order->id, err, err ? error.text : NULL) == -ENOENT && !err)
+		tap_undo(tap_find(tapdisk, order->minor), order->op);
 }
 
 static void control_ready(struct loop_source *source, uint32_t events)

@@ -171,6 +171,8 @@ int tap_resume(struct tap *tap, const char *name, bool rdonly, struct vhd_error 
 
 	if (!tap->has_disk)
 		return fail(error, EINVAL, "minor %u: has no disk to resume", tap->minor);
+	if (tap->order.state != ORDER_NONE)
+		return fail(error, EBUSY, "minor %u: is pausing still", tap->minor);
 	err = open_image(tap, name, rdonly, error);
 	if (err)
 		return err;
@@ -203,6 +205,50 @@ int tap_quiesce(struct tap *tap, const struct blktap_order *order, struct vhd_er
 	return 0;
 }
 
+void tap_undo(struct tap *tap, uint32_t op)
+{
+	switch (op) {
+	case BLKTAP_ORDER_ATTACH:
+		detach(tap);
+		break;
+	case BLKTAP_ORDER_OPEN:
+		if (ioctl(tap->source.fd, BLKTAP_IOCTL_REMOVE_DEVICE))
+			break;
+		tap->has_disk = false;
+		close_image(tap);
+		break;
+	case BLKTAP_ORDER_RESUME:
+		close_image(tap);
+		break;
+	}
+}
+
+/*
+ * The kernel gave the pause up, and goes on with requests, after the image was
+ * closed: open it again before any of them is looked at.
+ */
+static void pause_undo(struct tap *tap, const char *name, bool rdonly)
+{
+	struct vhd_error error;
+
+	if (open_image(tap, name, rdonly, &error))
+		syslog(LOG_CRIT, "minor %u: requests will fail: %s", tap->minor, error.text);
+}
+
+static void pause_end(struct tap *tap, int err, const char *text)
+{
+	uint64_t id = tap->order.id;
+	char name[BLKTAP_NAME_MAX];
+	bool was_open = tap->image;
+	bool rdonly = was_open && tap->image->rdonly;
+
+	snprintf(name, sizeof(name), "%s", was_open ? tap->image->name : "");
+	if (!err)
+		close_image(tap);
+	if (control_answer(tap->tapdisk, id, err, text) == -ENOENT && !err && was_open)
+		pause_undo(tap, name, rdonly);
+}
+
 static void order_end(struct tap *tap)
 {
 	struct tapdisk *tapdisk = tap->tapdisk;
@@ -212,15 +258,21 @@ static void order_end(struct tap *tap)
 	if (order.err)
 		fail(&error, -order.err, "%s: flushing: %s", tap->image->name,
 		     strerror(-order.err));
-	tap->order.state = ORDER_NONE;
-
-	/* A pause can be refused; a disk that is gone can't come back. */
-	if (order.op != BLKTAP_ORDER_PAUSE || !order.err)
-		close_image(tap);
-	if (order.op == BLKTAP_ORDER_DETACH)
-		detach(tap);
+	else if (tap->in_flight)
+		order.err = fail(&error, EAGAIN, "minor %u: requests came while pausing",
+				 tap->minor);
 	if (order.err)
 		syslog(LOG_ERR, "%s", error.text);
+
+	tap->order.state = ORDER_NONE;
+	if (order.op == BLKTAP_ORDER_PAUSE) {
+		pause_end(tap, order.err, error.text);
+		return;
+	}
+	/* The disk is gone, and the image with it, whatever the flush has said. */
+	close_image(tap);
+	if (order.op == BLKTAP_ORDER_DETACH)
+		detach(tap);
 	control_answer(tapdisk, order.id, order.err, error.text);
 }
 

@@ -73,12 +73,19 @@ struct tapdisk {
 	struct loop_source control;
 	struct loop_source signals;
 	LIST_HEAD(, tap) taps;
+	struct {
+		struct blktap_answer head;
+		char text[BLKTAP_TEXT_MAX];
+	} answer;			/* what is being written */
 };
 
 /* Orders: tap.c. 0, or -errno with error filled in and nothing changed. */
 int tap_attach(struct tapdisk *tapdisk, uint32_t minor, struct vhd_error *error);
 int tap_open(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error);
 int tap_resume(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error);
+
+/* An ATTACH, OPEN or RESUME was done when the kernel had given it up. */
+void tap_undo(struct tap *tap, uint32_t op);
 
 /*
  * CLOSE, PAUSE and DETACH wait for requests in flight, and flush. When this
@@ -107,8 +114,11 @@ void ring_publish(struct tap *tap);
 int control_init(struct tapdisk *tapdisk, struct vhd_error *error);
 void control_exit(struct tapdisk *tapdisk);
 
-/* Answer an order: status is 0 or -errno, text may be NULL. */
-void control_answer(struct tapdisk *tapdisk, uint64_t id, int status, const char *text);
+/*
+ * Answer an order: status is 0 or -errno, text may be NULL. 0, or -errno:
+ * -ENOENT if the order has timed out, and the kernel goes on without it.
+ */
+int control_answer(struct tapdisk *tapdisk, uint64_t id, int status, const char *text);
 
 /* stats.c: a JSON object, to be freed; NULL: out of memory. */
 char *tap_stats_json(const struct tap *tap);

@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What the shell tests share: KTAP output, assertions, images, taps, clean-up.
+#
+# A test defines functions test_NAME and ends with `run_tests "$@"`. Each case
+# runs in a process group of its own under `set -e`, with a time limit; what it
+# has set up it takes down through `defer`. A case passes when its body and its
+# clean-up succeed, nothing is left behind, and the kernel logged no warning.
+# `./TEST.sh CASE...` runs the named cases only.
+#
+# Environment:
+#   SCRATCH             a directory on a filesystem with O_DIRECT; made if unset
+#   BLKTAP_TEST_SCALE   how much slower than a plain machine this one is:
+#                       time limits are multiplied, amounts of data divided
+
+export LC_ALL=C
+SELFTESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+[ ! -d "$SELFTESTS/../build/bin" ] || PATH=$(cd "$SELFTESTS/../build/bin" && pwd):$PATH
+export PATH=$PATH:/usr/sbin:/sbin
+SCALE=${BLKTAP_TEST_SCALE:-1}
+CASE_SECONDS=${CASE_SECONDS:-60}
+NODES=/dev/xen/blktap-2
+CLASS=/sys/class/blktap2
+POOLS=/sys/class/misc/blktap-control/pools
+DEFERRED=()
+
+# --- outcome of a case -------------------------------------------------------
+
+where() {
+	local i
+
+	for ((i = 1; i < ${#FUNCNAME[@]}; i++)); do
+		[ "${BASH_SOURCE[i]##*/}" = blktap.sh ] || break
+	done
+	echo "${BASH_SOURCE[i]##*/}:${BASH_LINENO[i - 1]}"
+}
+
+# fail MESSAGE...: ends the case.
+fail() {
+	echo "$(where): $*"
+	exit 1
+}
+
+# skip REASON...: ends the case without a verdict.
+skip() {
+	echo "SKIP $*"
+	exit 4
+}
+
+# requires PROGRAM...
+requires() {
+	local p
+
+	for p; do
+		command -v "$p" >/dev/null || skip "needs $p"
+	done
+}
+
+# requires_fs TYPE
+requires_fs() {
+	grep -qw "$1" /proc/filesystems || modprobe "$1" 2>/dev/null ||
+		skip "the kernel has no $1"
+}
+
+# defer COMMAND...: runs at the end of the case, last one first.
+defer() {
+	DEFERRED+=("$(printf '%q ' "$@")")
+}
+
+run_deferred() {
+	local rc=$? i
+
+	trap - EXIT ERR
+	set +e
+	for ((i = ${#DEFERRED[@]} - 1; i >= 0; i--)); do
+		eval "${DEFERRED[i]}" && continue
+		echo "clean-up failed: ${DEFERRED[i]}"
+		[ $rc != 0 ] || rc=1
+	done
+	exit $rc
+}
+
+# --- assertions --------------------------------------------------------------
+
+# expect_eq GOT WANTED WHAT
+expect_eq() {
+	[ "$1" = "$2" ] || fail "$3: got '$1', wanted '$2'"
+}
+
+# expect_match TEXT REGEX WHAT: REGEX is extended and holds for the whole text.
+expect_match() {
+	[[ $1 =~ ^($2)$ ]] || fail "$3: got '$1', wanted /$2/"
+}
+
+# expect_fail STATUS REGEX COMMAND...: the command exits with STATUS, says
+# something on stderr that REGEX is found in (no matter the case), and nothing
+# on stdout.
+expect_fail() {
+	local status=$1 regex=$2 rc=0 dir
+	shift 2
+
+	dir=$(mktemp -d)
+	"$@" >"$dir/out" 2>"$dir/err" || rc=$?
+	sed "s/^/$1: /" "$dir/err"
+	[ $rc = "$status" ] || fail "'$*' exited with $rc, wanted $status: $(cat "$dir/out")"
+	[ ! -s "$dir/out" ] || fail "'$*' failed but printed: $(cat "$dir/out")"
+	grep -Eiq -- "$regex" "$dir/err" ||
+		fail "'$*' said '$(cat "$dir/err")', wanted /$regex/"
+	rm -r "$dir"
+}
+
+# expect_write_fails FILE VALUE ERRNO-TEXT: what write(2) to a knob says.
+expect_write_fails() {
+	local said
+
+	said=$({ printf '%s' "$2" >"$1"; } 2>&1) &&
+		fail "$1 took '$2', wanted: $3"
+	[[ $said == *"$3"* ]] || fail "$1: '$2' gave '$said', wanted: $3"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+	local end=$((SECONDS + $1 * SCALE))
+	shift
+
+	until "$@"; do
+		[ $SECONDS -lt $end ] || fail "waited in vain for: $*"
+		sleep 0.05
+	done
+}
+
+# not COMMAND...: for wait_for, and where `set -e` must not see a failure.
+not() {
+	! "$@"
+}
+
+# scaled MIB: an amount of data for this machine, at least 8.
+scaled() {
+	local mib=$(($1 / SCALE))
+
+	echo $((mib < 8 ? 8 : mib))
+}
+
+# --- images ------------------------------------------------------------------
+
+# Images of a case live in $DIR, which goes with it.
+make_raw() { # PATH MIB
+	truncate -s "$2M" "$1"
+}
+
+make_fixed() { # PATH MIB
+	vhd-util create -n "$1" -s "$2" -r
+}
+
+make_dynamic() { # PATH MIB
+	vhd-util create -n "$1" -s "$2"
+}
+
+make_child() { # NEW PARENT
+	vhd-util snapshot -n "$1" -p "$2"
+}
+
+# make_chain PREFIX MIB DEPTH: PREFIX1.vhd (dynamic) up to PREFIX<DEPTH>.vhd, the leaf.
+make_chain() {
+	local i
+
+	make_dynamic "${1}1.vhd" "$2"
+	for ((i = 2; i <= $3; i++)); do
+		make_child "$1$i.vhd" "$1$((i - 1)).vhd"
+	done
+}
+
+check_vhd() { # PATH
+	local said
+
+	said=$(vhd-util check -n "$1") || fail "vhd-util check $1: $said"
+	[[ $said == *"is valid"* ]] || fail "vhd-util check $1: $said"
+}
+
+# --- taps --------------------------------------------------------------------
+
+# tap_create IMAGE [OPTION...]: sets DEV, MINOR, PID and TD (tda); destroyed with the case.
+tap_create() {
+	local image=$1
+	shift
+
+	DEV=$(tap-ctl create -a "$image" "$@") || fail "tap-ctl create -a $image $*: status $?"
+	expect_match "$DEV" "$NODES/tapdev[0-9]+" "device of $image"
+	MINOR=${DEV##*tapdev}
+	PID=$(tap_pid "$MINOR")
+	[ -n "$PID" ] || fail "no pid for minor $MINOR in: $(tap-ctl list)"
+	# shellcheck disable=SC2034 # for the test
+	TD=$(disk_name "$DEV")
+	defer tap_destroy_if_there "$MINOR"
+}
+
+tap_line() { # MINOR: its line of tap-ctl list
+	tap-ctl list -m "$1"
+}
+
+tap_pid() { # MINOR
+	tap_line "$1" | sed -n 's/^pid=\([0-9]*\) .*/\1/p'
+}
+
+tap_state() { # MINOR
+	tap_line "$1" | sed -n 's/.*state=\([0-9a-fx]*\).*/\1/p'
+}
+
+tap_destroy() { # MINOR
+	tap-ctl destroy -p "$(tap_pid "$1")" -m "$1" ||
+		fail "tap-ctl destroy -m $1: status $?"
+}
+
+tap_destroy_if_there() { # MINOR
+	local pid
+
+	[ -n "$(tap_line "$1")" ] || return 0
+	pid=$(tap_pid "$1")
+	if [ -n "$pid" ]; then
+		tap-ctl destroy -p "$pid" -m "$1"
+	else
+		tap-ctl free -m "$1"
+	fi
+}
+
+# disk_name NODE: the disk's name in /sys/block.
+disk_name() {
+	local dev
+
+	dev=$(stat -L -c '%t:%T' "$1")
+	dev=$(readlink -f "/sys/dev/block/$((16#${dev%:*})):$((16#${dev#*:}))")
+	echo "${dev##*/}"
+}
+
+# mount_on FSTYPE NODE DIRECTORY
+mount_on() {
+	mkdir -p "$3"
+	mount -t "$1" "$2" "$3"
+	defer unmount_if_mounted "$3"
+}
+
+unmount_if_mounted() { # DIRECTORY
+	! mountpoint -q "$1" || umount "$1"
+}
+
+pids_of() { # NAME: as in /proc/PID/comm
+	local p
+
+	for p in /proc/[0-9]*; do
+		[ "$(cat "$p/comm" 2>/dev/null)" != "$1" ] || echo "${p#/proc/}"
+	done
+}
+
+# --- what a case leaves ------------------------------------------------------
+
+# leftovers: prints what is there and should not be; nothing when all is clean.
+leftovers() {
+	local f free
+
+	tap-ctl list 2>&1 | sed 's/^/in tap-ctl list: /'
+	pids_of tapdisk | sed 's/^/tapdisk process: /'
+	[ -d /sys/module/blktap ] || return 0
+	for f in /sys/block/td[a-z]* "$CLASS"/blktap[0-9]* "$NODES"/tapdev* "$NODES"/blktap[0-9]*; do
+		[ ! -e "$f" ] || echo "still there: $f"
+	done
+	for f in "$POOLS"/*; do
+		[ -d "$f" ] || continue
+		free=$(cat "$f/free")
+		[ "$free" = "$(cat "$f/size")" ] ||
+			echo "pool ${f##*/}: $free of $(cat "$f/size") pages free"
+	done
+	f=$(cat /sys/module/blktap/refcnt)
+	[ "$f" = 0 ] || echo "module blktap: $f references"
+}
+
+is_clean() {
+	[ -z "$(leftovers)" ]
+}
+
+# force_clean: so that the next case starts from nothing, whatever this one did.
+force_clean() {
+	local m
+
+	awk '$1 ~ "/(td[a-z]|xen/blktap-2/)" { print $2 }' /proc/mounts | sort -r |
+		xargs -r -n 1 umount -l
+	pids_of tapdisk | xargs -r kill -KILL
+	for m in "$CLASS"/blktap[0-9]*; do
+		[ ! -e "$m" ] || timeout 10 tap-ctl free -m "${m##*/blktap}"
+	done
+	rm -f "$NODES"/tapdev*
+}
+
+KERNEL_TROUBLE='WARNING:|BUG:|Oops|KASAN|UBSAN|kernel BUG|possible circular|'
+KERNEL_TROUBLE+='possible recursive|inconsistent lock|suspicious RCU|blocked for more|'
+KERNEL_TROUBLE+='soft lockup|hung_task|general protection|sleeping function|ODEBUG'
+
+# kernel_log MARK: what the kernel said since the mark was put into its log.
+kernel_log() {
+	dmesg | sed "1,/$1/d"
+}
+
+# The one report known not to be ours: UML's own mm code, at exec.
+kernel_trouble() { # MARK
+	kernel_log "$1" | grep -E "$KERNEL_TROUBLE" | grep -v 'suspicious RCU usage' ||
+		kernel_log "$1" | grep -A 12 'suspicious RCU usage' | grep -E 'blktap' || true
+}
+
+show_stuck() {
+	local p
+
+	for p in /proc/[0-9]*; do
+		grep -q '^State:.[DT]' "$p/status" 2>/dev/null || continue
+		echo "$(cat "$p/comm") (${p#/proc/}) $(grep ^State: "$p/status"):"
+		cat "$p/stack" 2>/dev/null
+	done
+}
+
+# --- running -----------------------------------------------------------------
+
+# run_body CASE LOG: sets VERDICT: 0 passed, 4 skipped, 124 out of time, else
+# failed. It and its callers must not be part of a condition: `set -e` would
+# then mean nothing to the case.
+run_body() {
+	local pid timer first
+
+	set -m
+	(
+		set -eE
+		trap 'echo "status $? from: $BASH_COMMAND ($(where))"' ERR
+		trap run_deferred EXIT
+		trap 'exit 124' TERM
+		"test_$1"
+	) >>"$2" 2>&1 </dev/null &
+	pid=$!
+	sleep $((CASE_SECONDS * SCALE)) &
+	timer=$!
+	set +m
+	wait -n -p first $pid $timer
+	VERDICT=$?
+	if [ "$first" = $timer ]; then
+		VERDICT=124
+		{ echo "ran out of its $((CASE_SECONDS * SCALE)) s"; show_stuck; } >>"$2"
+		kill -TERM -- -$pid
+		sleep 2
+	fi
+	{
+		kill -KILL -- -$timer -$pid
+		wait $timer $pid
+	} 2>/dev/null
+}
+
+# run_case NUMBER CASE: leaves its outcome in VERDICT.
+run_case() {
+	local log mark trouble end began=$SECONDS
+
+	mark="blktap selftest ${0##*/} $2 $$"
+	log=$(mktemp)
+	DIR=$SCRATCH/$2
+	mkdir -p "$DIR"
+	echo "$mark" >/dev/kmsg
+	run_body "$2" "$log"
+
+	end=$((SECONDS + 5 * SCALE))
+	until is_clean || [ $SECONDS -ge $end ]; do sleep 0.1; done
+	if ! is_clean; then
+		{ echo "left behind:"; leftovers; } >>"$log"
+		force_clean >>"$log" 2>&1
+		VERDICT=1
+	fi
+	rm -rf "$DIR"
+	trouble=$(kernel_trouble "$mark")
+	[ -z "$trouble" ] || VERDICT=1
+
+	case $VERDICT in
+	0) echo "ok $1 $2 # $((SECONDS - began)) s" ;;
+	4) echo "ok $1 $2 # $(grep '^SKIP ' "$log" | tail -1)" ;;
+	*)
+		sed 's/^/# /' "$log"
+		[ -z "$trouble" ] || kernel_log "$mark" | tail -60 | sed 's/^/# kernel: /'
+		echo "not ok $1 $2"
+		;;
+	esac
+	rm -f "$log"
+}
+
+# run_tests [CASE...]: all test_ functions in the order of the file.
+run_tests() {
+	local cases c n=0 failed=0 own
+
+	[ "$(id -u)" = 0 ] || { echo "1..0 # SKIP needs root"; exit 4; }
+	[ -n "${SCRATCH:-}" ] || {
+		SCRATCH=$(mktemp -d /var/tmp/blktap.XXXXXX)
+		own=$SCRATCH
+	}
+	shopt -s extdebug
+	mapfile -t cases < <(declare -F | sed -n 's/^declare -f test_//p' |
+		while read -r f; do declare -F "test_$f"; done | sort -n -k 2 |
+		sed 's/^test_\([^ ]*\) .*/\1/')
+	shopt -u extdebug
+	[ $# = 0 ] || cases=("$@")
+	echo "TAP version 13"
+	echo "1..${#cases[@]}"
+	for c in "${cases[@]}"; do
+		run_case $((++n)) "$c"
+		[ $VERDICT = 0 ] || [ $VERDICT = 4 ] || failed=1
+	done
+	[ -z "${own:-}" ] || rm -rf "$own"
+	exit $failed
+}

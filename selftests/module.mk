@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-only
+selftest-names := ring-nodes ring-mmap ring-device ring-io ring-messages ring-poll \
+	ring-hostile ring-pages control-channel netlink-requests netlink-events
+selftest-lib := $(wildcard selftests/lib/*.c)
+
+TEST_PROGS += $(selftest-names:%=build/selftests/%)
+
+define selftest
+$1-src := selftests/$1.c $(selftest-lib)
+$1-libs := -pthread -laio -lnl-genl-3 -lnl-3
+$1-pkgs := libnl-genl-3.0
+build/selftests/$1: $(patsubst %.c,build/%.o,selftests/$1.c $(selftest-lib))
+endef
+$(foreach n,$(selftest-names),$(eval $(call selftest,$n)))
+
+$(patsubst %.c,build/%.o,$(selftest-names:%=selftests/%.c) $(selftest-lib)): \
+	all-cppflags += -D_GNU_SOURCE

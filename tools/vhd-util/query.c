@@ -3,7 +3,6 @@
  * The outputs are those that storage managers parse. They query images that are
  * in use, so nothing is locked here.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -73,9 +72,9 @@ static int query(const char *name, int what)
 	if (r)
 		return fail(r, &err);
 	if (what & VIRTUAL_SIZE)
-		printf("%" PRIu64 "\n", v->size >> 20);
+		printf("%ju\n", (uintmax_t)v->size >> 20);
 	if (what & PHYSICAL_SIZE)
-		printf("%" PRIu64 "\n", physical_size(v));
+		printf("%ju\n", (uintmax_t)physical_size(v));
 	if (what & PARENT)
 		r = print_parent(v, name);
 	if (what & FIELDS)
@@ -83,7 +82,7 @@ static int query(const char *name, int what)
 	if (what & DEPTH && !r)
 		r = print_depth(name);
 	if (what & MAX_SIZE)
-		printf("%" PRIu64 "\n", max_size(v) >> 20);
+		printf("%ju\n", (uintmax_t)max_size(v) >> 20);
 	vhd_close(v);
 	return r;
 }

@@ -8,8 +8,15 @@
 #include "vhd.h"
 
 /* @to must be a power of two. */
-#define vhd_round_down(x, to)	((x) & ~((typeof(x))(to) - 1))
-#define vhd_round_up(x, to)	vhd_round_down((x) + ((to) - 1), to)
+static inline uint64_t vhd_round_down(uint64_t x, uint64_t to)
+{
+	return x & ~(to - 1);
+}
+
+static inline uint64_t vhd_round_up(uint64_t x, uint64_t to)
+{
+	return vhd_round_down(x + to - 1, to);
+}
 
 /* Frees what an automatic variable points at when it goes out of scope. */
 #define vhd_autofree		__attribute__((cleanup(vhd_free_pointer)))

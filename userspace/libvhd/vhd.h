@@ -30,7 +30,7 @@
 #define VHD_BLOCK_SIZE		(2U << 20)	/* of what we create */
 #define VHD_BLOCK_SIZE_MIN	(512U << 10)	/* of what we read */
 #define VHD_BLOCK_SIZE_MAX	(256U << 20)
-#define VHD_BAT_MAX		(1U << 22)	/* entries: 2 TiB of the smallest blocks */
+#define VHD_BAT_MAX		0x400000U	/* entries: 2 TiB of the smallest blocks */
 #define VHD_BAT_UNUSED		0xffffffffU
 #define VHD_LOCATORS		8
 #define VHD_LOCATOR_MAX		65536U		/* bytes of data in a locator */
@@ -116,9 +116,9 @@ struct vhd_error {
 };
 
 /* vhd_open() flags */
-#define VHD_OPEN_RDWR	(1U << 0)
-#define VHD_OPEN_DIRECT	(1U << 1)	/* O_DIRECT, where sectors can be had so */
-#define VHD_OPEN_NOLOCK	(1U << 2)	/* take no lock on the image */
+#define VHD_OPEN_RDWR	0x1U
+#define VHD_OPEN_DIRECT	0x2U	/* O_DIRECT, where sectors can be had so */
+#define VHD_OPEN_NOLOCK	0x4U	/* take no lock on the image */
 
 /**
  * struct vhd - an open image

@@ -6,3 +6,9 @@ tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,control.c m
 	ring.c stats.c tap.c)
 tapdisk-libs := -laio -ljson-c -luuid
 build/bin/tapdisk: $(tapdisk-src:%.c=build/%.o) build/lib/libvhd.a
+
+TEST_PROGS += build/selftests/unit-tapdisk-vhd
+unit-tapdisk-vhd-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
+	unit-tapdisk-vhd.c)
+unit-tapdisk-vhd-libs := -laio -luuid -lcmocka
+build/selftests/unit-tapdisk-vhd: $(unit-tapdisk-vhd-src:%.c=build/%.o) build/lib/libvhd.a

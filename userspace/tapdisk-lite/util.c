@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int fail(struct vhd_error *error, int err, const char *format, ...)
+int set_error(struct vhd_error *error, int err, const char *format, ...)
 {
 	va_list args;
 

@@ -348,25 +348,6 @@ static void remove_without_a_disk_is_fine(void)
 	tap_down(&t);
 }
 
-static bool remove_works(void *tap)
-{
-	return !ioctl(((struct tap *)tap)->fd, B2_REMOVE);
-}
-
-/* Nobody has the disk open, even if the kernel's own scan for partitions waits. */
-static void remove_without_serving_any_request(void)
-{
-	struct tap t;
-
-	for (int i = 0; i < 5; i++) {
-		tap_up(&t);
-		CHECK_OK(tap_create(&t, DISK_SECTORS, 0));
-		nap_ms(i * 20);
-		CHECK(wait_until(remove_works, &t, 2), "%s", strerror(errno));
-		tap_down(&t);
-	}
-}
-
 /* Partitions are looked for by reading: nobody answers while the ioctl runs. */
 static void create_does_not_wait_for_io(void)
 {
@@ -473,7 +454,6 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(unasked_answers_are_refused),
 	KTAP_CASE(remove_is_busy_while_the_disk_is_open),
 	KTAP_CASE(remove_without_a_disk_is_fine),
-	KTAP_CASE(remove_without_serving_any_request),
 	KTAP_CASE(create_does_not_wait_for_io),
 	KTAP_CASE(partitions_show_up_after_create),
 	KTAP_CASE(closing_an_unused_ring_leaves_the_tap),

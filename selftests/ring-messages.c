@@ -262,7 +262,7 @@ static void remove_posts_close_and_waits_until_gone(void)
 	pid = child_start(write_knob, &k);
 	CHECK(wait_until(got_close, &s, 5));
 	expect_waits(pid, 200);
-	CHECK_OK(ioctl(t.fd, B2_REMOVE));
+	tap_drop_disk(&t);
 	tap_close(&t);
 	CHECK(child_wait(pid) == 0);
 	CHECK(tap_is_gone(&t));

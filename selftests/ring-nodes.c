@@ -167,7 +167,7 @@ static void unknown_ioctls_are_enotty(void)
 	tap_alloc(&t);
 	tap_map(&t);
 	CHECK_ERRNO(ioctl(t.fd, 0, 0), ENOTTY);
-	CHECK_ERRNO(ioctl(t.fd, 2, 0), ENOTTY);
+	CHECK_ERRNO(ioctl(t.fd, 3, 0), ENOTTY);
 	CHECK_ERRNO(ioctl(t.fd, 200, 0), ENOTTY);
 	CHECK_ERRNO(ioctl(t.fd, 209, 0), ENOTTY);
 	tap_close(&t);

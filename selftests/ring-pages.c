@@ -159,13 +159,13 @@ static void closed_with_aio_in_flight(void)
 		io.node = t.disk_node;
 		pid = child_start(do_disk_io, &io);
 		CHECK(wait_until(has_submitted, im, 5));
-		server_stop(&s);
 		im->stop = true;
+		pthread_join(im->reaper, NULL);
+		server_stop(&s);
 		tap_close(&t);
 		CHECK(child_wait(pid) == EIO);
 		tap_free(t.h.minor);
 		CHECK(wait_until(tap_is_gone, &t, 10));
-		pthread_join(im->reaper, NULL);
 		CHECK(!io_destroy(im->ctx));
 		close(im->fd);
 	}

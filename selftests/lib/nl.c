@@ -100,10 +100,34 @@ static void take_text(struct btnl *nl, struct nlmsghdr *h)
 		snprintf(nl->text, sizeof(nl->text), "%s", nla_get_string(a));
 }
 
+struct done {
+	uint32_t seq;
+	int error;
+};
+
+static bool take_done(struct btnl *nl, struct nlmsghdr *h, void *arg)
+{
+	struct nlattr *a[BLKTAP_A_MAX + 1];
+	struct done *d = arg;
+
+	if (h->nlmsg_type != nl->family || h->nlmsg_seq != d->seq ||
+	    genlmsg_hdr(h)->cmd != BLKTAP_CMD_DONE)
+		return false;
+	CHECK(!genlmsg_parse(h, 0, a, BLKTAP_A_MAX, NULL));
+	CHECK(a[BLKTAP_A_ERROR] && a[BLKTAP_A_MINOR]);
+	d->error = nla_get_u32(a[BLKTAP_A_ERROR]);
+	snprintf(nl->text, sizeof(nl->text), "%s",
+		 a[BLKTAP_A_TEXT] ? nla_get_string(a[BLKTAP_A_TEXT]) : "");
+	return true;
+}
+
 static bool take_ack(struct btnl *nl, struct nlmsghdr *h, void *arg)
 {
+	struct done d = { .seq = nl->seq };
 	struct nlmsgerr *e = nlmsg_data(h);
 
+	if (take_done(nl, h, &d))
+		nl->early = d.error;
 	if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_seq != nl->seq)
 		return false;
 	*(int *)arg = -e->error;
@@ -116,6 +140,7 @@ static void send_msg(struct btnl *nl, struct nl_msg *msg, int flags)
 	nlmsg_hdr(msg)->nlmsg_flags |= flags;
 	nl_complete_msg(nl->sk, msg);
 	nl->seq = nlmsg_hdr(msg)->nlmsg_seq;
+	nl->early = NO_MESSAGE;
 	CHECK(nl_send(nl->sk, msg) >= 0);
 	nlmsg_free(msg);
 }
@@ -139,31 +164,12 @@ int btnl_order(struct btnl *nl, int cmd, uint32_t minor, uint32_t timeout)
 	return btnl_send_for_ack(nl, msg);
 }
 
-struct done {
-	uint32_t seq;
-	int error;
-};
-
-static bool take_done(struct btnl *nl, struct nlmsghdr *h, void *arg)
-{
-	struct nlattr *a[BLKTAP_A_MAX + 1];
-	struct done *d = arg;
-
-	if (h->nlmsg_type != nl->family || h->nlmsg_seq != d->seq ||
-	    genlmsg_hdr(h)->cmd != BLKTAP_CMD_DONE)
-		return false;
-	CHECK(!genlmsg_parse(h, 0, a, BLKTAP_A_MAX, NULL));
-	CHECK(a[BLKTAP_A_ERROR] && a[BLKTAP_A_MINOR]);
-	d->error = nla_get_u32(a[BLKTAP_A_ERROR]);
-	snprintf(nl->text, sizeof(nl->text), "%s",
-		 a[BLKTAP_A_TEXT] ? nla_get_string(a[BLKTAP_A_TEXT]) : "");
-	return true;
-}
-
 int btnl_wait_done(struct btnl *nl, uint32_t seq, double seconds)
 {
 	struct done d = { .seq = seq };
 
+	if (seq == nl->seq && nl->early != NO_MESSAGE)
+		return nl->early;
 	return receive_until(nl, seconds, (struct seek) { take_done, &d }) ? d.error : NO_MESSAGE;
 }
 
@@ -245,7 +251,7 @@ uint32_t btnl_alloc(struct btnl *nl)
 	struct nlattr *a[BLKTAP_A_MAX + 1];
 
 	send_msg(nl, btnl_new(nl, BLKTAP_CMD_ALLOC), 0);
-	CHECK(btnl_receive(nl, 5, a) == BLKTAP_CMD_ALLOC);
+	CHECK(btnl_receive(nl, 5, a) == BLKTAP_CMD_GET, "no tap in answer to ALLOC");
 	CHECK(a[BLKTAP_A_MINOR]);
 	return nla_get_u32(a[BLKTAP_A_MINOR]);
 }
@@ -272,12 +278,18 @@ int channel_open(void)
 	return fd;
 }
 
-bool channel_read(int fd, struct order *order, double seconds)
+bool channel_wait(int fd, double seconds)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, seconds * 1000 * ktap_scale()) == 1;
+}
+
+bool channel_read(int fd, struct order *order, double seconds)
+{
 	ssize_t n;
 
-	if (poll(&p, 1, seconds * 1000 * ktap_scale()) != 1)
+	if (!channel_wait(fd, seconds))
 		return false;
 	n = read(fd, order, sizeof(*order));
 	CHECK(n >= (ssize_t)sizeof(order->o), "%zd: %s", n, strerror(errno));

@@ -15,6 +15,7 @@ struct btnl {
 	struct nl_sock *sk;
 	int family;
 	uint32_t seq;			/* of the last message sent */
+	int early;			/* its DONE, if that came before the acknowledgement */
 	char text[NL_TEXT];		/* of the last refusal, or DONE */
 	unsigned char last[65536]	/* what the attributes of btnl_receive() point into */
 		__attribute__((aligned(8)));
@@ -58,6 +59,9 @@ struct order {
 };
 
 int channel_open(void);
+
+/* Whether an order is there to be read within @seconds. */
+bool channel_wait(int fd, double seconds);
 
 /* An order within @seconds; false: none. */
 bool channel_read(int fd, struct order *order, double seconds);

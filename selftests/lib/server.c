@@ -244,8 +244,9 @@ void server_start(struct server *s)
 	s->stop_fd = eventfd(0, EFD_CLOEXEC);
 	CHECK_OK(s->stop_fd);
 	pthread_mutex_init(&s->answer_lock, NULL);
+	s->req_cons = s->tap->ring->rsp_prod;
 	if (s->level)
-		s->tap->ring->req_event = 1;
+		s->tap->ring->req_event = s->req_cons + 1;
 	CHECK_OK(tap_create(s->tap, s->sectors, s->flags));
 	CHECK(!pthread_create(&s->thread, NULL, server_run, s));
 	CHECK(wait_until(disk_exists, s->tap, 10), "no disk after CREATE_DEVICE");

@@ -47,7 +47,6 @@ void tapdisk_map(struct tapdisk *td, uint32_t minor)
 
 	tap_adopt(&td->tap, h);
 	tap_map(&td->tap);
-	td->tap.ring->req_event = 1;
 }
 
 void tapdisk_attach(struct tapdisk *td)

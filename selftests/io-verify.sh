@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 200
+# What fio writes to a tap it reads back: at once, after the image was closed and
+# opened again, and through qemu-img, for every kind of image.
+. "$(dirname "$0")/lib/blktap.sh"
+. "$(dirname "$0")/lib/fio.sh"
+
+MIB=$(scaled 32)
+
+# verify_image IMAGE [OPTION...]: write and verify, re-create, verify again.
+verify_image() {
+	local image=$1
+	shift
+
+	tap_create "$image"
+	fio_write "$DEV" "$MIB" "$@"
+	tap_destroy "$MINOR"
+	case $image in
+	vhd:*) check_vhd "${image#vhd:}" ;;
+	esac
+	tap_create "$image" -R
+	fio_verify "$DEV" "$MIB" "$@"
+	tap_destroy "$MINOR"
+}
+
+# What qemu-img makes of a VHD is what the tap shows of it.
+compare_with_qemu() { # VHD
+	tap_create "vhd:$1" -R
+	qemu-img convert -f vpc -O raw "$1" "$DIR/converted"
+	# qemu may round the size up to whole cylinders, with zeroes.
+	cmp -n "$(blockdev --getsize64 "$DEV")" "$DEV" "$DIR/converted" ||
+		fail "qemu-img reads $1 differently"
+	tap_destroy "$MINOR"
+	rm "$DIR/converted"
+}
+
+test_raw() {
+	make_raw "$DIR/r.img" "$MIB"
+	verify_image "aio:$DIR/r.img"
+	# The file itself holds the same.
+	fio_verify "$DIR/r.img" "$MIB"
+}
+
+test_raw_on_a_block_device() {
+	local loop
+
+	modprobe -q loop || true
+	make_raw "$DIR/r.img" "$MIB"
+	loop=$(losetup --show -f "$DIR/r.img")
+	defer losetup -d "$loop"
+	verify_image "aio:$loop"
+}
+
+test_fixed() {
+	make_fixed "$DIR/f.vhd" "$MIB"
+	verify_image "vhd:$DIR/f.vhd"
+	compare_with_qemu "$DIR/f.vhd"
+}
+
+test_dynamic() {
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	verify_image "vhd:$DIR/d.vhd"
+	compare_with_qemu "$DIR/d.vhd"
+}
+
+test_dynamic_made_by_qemu() {
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on "$DIR/q.vhd" "${MIB}M"
+	verify_image "vhd:$DIR/q.vhd"
+	compare_with_qemu "$DIR/q.vhd"
+}
+
+test_fixed_made_by_qemu() {
+	qemu-img create -q -f vpc -o subformat=fixed,force_size=on "$DIR/q.vhd" "${MIB}M"
+	verify_image "vhd:$DIR/q.vhd"
+	compare_with_qemu "$DIR/q.vhd"
+}
+
+# The child is written; the parent must stay as it is.
+verify_chain() { # DEPTH
+	local parent=$DIR/c$(($1 - 1)).vhd leaf=$DIR/c$1.vhd before
+
+	make_chain "$DIR/c" "$MIB" "$1"
+	before=$(sha256sum <"$parent")
+	verify_image "vhd:$leaf"
+	expect_eq "$(sha256sum <"$parent")" "$before" "sum of the parent"
+}
+
+test_chain_of_2() {
+	verify_chain 2
+}
+
+test_chain_of_5() {
+	verify_chain 5
+}
+
+# What is not in the child comes from the right ancestor, sector by sector.
+test_chain_with_data_in_every_layer() {
+	local i
+
+	make_raw "$DIR/model" 8
+	make_dynamic "$DIR/c1.vhd" 8
+	for i in 1 2 3 4 5; do
+		[ "$i" = 1 ] || make_child "$DIR/c$i.vhd" "$DIR/c$((i - 1)).vhd"
+		tap_create "vhd:$DIR/c$i.vhd"
+		scribble "$i" "$DEV" "$DIR/model"
+		cmp -n $((8 << 20)) "$DEV" "$DIR/model" || fail "layer $i"
+		tap_destroy "$MINOR"
+	done
+	for i in 1 2 3 4 5; do
+		check_vhd "$DIR/c$i.vhd"
+	done
+	tap_create "vhd:$DIR/c5.vhd" -R
+	cmp -n $((8 << 20)) "$DEV" "$DIR/model" || fail "after all"
+}
+
+# scribble SEED FILE...: the same odd pieces to each file.
+scribble() {
+	local seed=$1 i at len f
+	shift
+
+	for i in 1 2 3 4 5 6; do
+		at=$(((seed * 7919 + i * 2741) % 16000))
+		len=$((1 + (seed * 31 + i * 17) % 120))
+		openssl_free_noise $((seed * 100 + i)) $((len * 512)) >"$DIR/piece"
+		for f; do
+			dd if="$DIR/piece" of="$f" bs=512 seek="$at" conv=notrunc \
+				oflag=direct status=none
+		done
+	done
+}
+
+# A repeatable stream of bytes.
+openssl_free_noise() { # SEED BYTES
+	awk -v s="$1" -v n="$2" 'BEGIN {
+		srand(s)
+		for (i = 0; i < n / 16; i++) printf "%015d\n", rand() * 1e15
+	}'
+}
+
+test_batched_submission() {
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	verify_image "vhd:$DIR/d.vhd" --iodepth_batch=16 --iodepth_batch_complete_min=8
+}
+
+test_buffered_with_fsync() {
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	verify_image "vhd:$DIR/d.vhd" --direct=0 --fsync=64
+}
+
+test_mixed_reads_and_writes() {
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	verify_image "vhd:$DIR/d.vhd" --rw=randrw --rwmixread=50
+}
+
+test_sequential() {
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	verify_image "vhd:$DIR/d.vhd" --rw=write --bssplit=1m
+}
+
+test_four_jobs_on_one_disk() {
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	tap_create "vhd:$DIR/d.vhd"
+	run_fio four --filename="$DEV" --size=$((MIB / 4))M --offset_increment=$((MIB / 4))M \
+		--numjobs=4 --rw=randwrite --bs=4k --direct=1 --iodepth=16 --do_verify=1
+	tap_destroy "$MINOR"
+	check_vhd "$DIR/d.vhd"
+}
+
+run_tests "$@"

@@ -116,6 +116,10 @@ test_block_device() {
 
 	# Over an old image; fixed; what was there reads as zeroes.
 	dd if=/dev/urandom of="$dev" bs=1M count=20 conv=fsync status=none
+	printf tdbatmap | dd of="$dev" bs=512 seek=4 conv=notrunc,sync status=none
+	vhd-util create -n "$dev" -s 100
+	check_vhd "$dev"
+	cmp -n 512 -i 2048:0 "$dev" /dev/zero
 	vhd-util create -n "$dev" -s 19 -r
 	check_vhd "$dev"
 	cmp -n $((19 * 1048576)) "$dev" /dev/zero

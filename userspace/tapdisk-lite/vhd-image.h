@@ -49,6 +49,8 @@ struct vhd_layer {
 
 /**
  * struct vhd_bitmap - a sector bitmap in the cache
+ * @link: in the cache's idle list if none of the flags is set and it is not
+ *	pinned; in the syncing list; else in the dirty list if dirty; else in none
  * @image: whose cache it is in
  * @layer: whose it is; NULL: of none
  * @block: which it is
@@ -61,10 +63,9 @@ struct vhd_layer {
  * @op: for reading to @bits, or writing @disk
  * @iov: for @op
  * @waiters: requests
- * @link: in the cache's idle list if none of the flags is set and it is not
- *	pinned; in the syncing list; else in the dirty list if dirty; else in none
  */
 struct vhd_bitmap {
+	TAILQ_ENTRY(vhd_bitmap) link;
 	struct vhd_image *image;
 	struct vhd_layer *layer;
 	uint32_t block;
@@ -77,7 +78,6 @@ struct vhd_bitmap {
 	struct aio_op op;
 	struct iovec iov;
 	struct vhd_requests waiters;
-	TAILQ_ENTRY(vhd_bitmap) link;
 };
 
 TAILQ_HEAD(vhd_bitmaps, vhd_bitmap);
@@ -185,6 +185,7 @@ struct vhd_part {
 
 /**
  * struct vhd_request - a request on its way through the chain
+ * @link: in one list of waiters, or in none
  * @image: whose it is
  * @req: as the tap knows it
  * @write: else a read; meaningless for a flush
@@ -196,12 +197,12 @@ struct vhd_part {
  * @err: the first error
  * @nr_parts: in use of @parts
  * @nr_iov: in use of @iov
- * @link: in one list of waiters, or in none
  *
  * A part is at least a sector, and every part but the last of an iovec of @req
  * adds one iovec: the arrays hold the worst case.
  */
 struct vhd_request {
+	TAILQ_ENTRY(vhd_request) link;
 	struct vhd_image *image;
 	struct image_request *req;
 	bool write;
@@ -213,7 +214,6 @@ struct vhd_request {
 	int err;
 	unsigned int nr_parts;
 	unsigned int nr_iov;
-	TAILQ_ENTRY(vhd_request) link;
 	struct vhd_part parts[IMAGE_SECTORS_MAX];
 	struct iovec iov[IMAGE_SECTORS_MAX + IMAGE_IOV_MAX];
 };

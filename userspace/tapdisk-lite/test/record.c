@@ -29,8 +29,9 @@ static int op_begin(struct aio_hook *hook, struct aio_op *op)
 	if (op->kind != AIO_WRITE)
 		return 0;
 
-	to = rec->data = malloc(op->bytes);
-	assert_non_null(to);
+	rec->data = malloc(op->bytes);
+	assert_non_null(rec->data);
+	to = rec->data;
 	for (int i = 0; i < op->iovcnt; i++) {
 		memcpy(to, op->iov[i].iov_base, op->iov[i].iov_len);
 		to += op->iov[i].iov_len;

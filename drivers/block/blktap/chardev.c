@@ -6,6 +6,7 @@
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/poll.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -38,16 +39,24 @@ static int ring_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* A fork's copy of the mapping, let through by MADV_DOFORK, is none of ours. */
+static struct blktap *vma_tap(struct vm_area_struct *vma)
+{
+	return vma->vm_file->private_data;
+}
+
+/*
+ * A fork's copy of the mapping, let through by MADV_DOFORK, is none of ours: not
+ * in the child's mm, nor when the child maps the ring itself later.
+ */
 static bool vma_counts(struct vm_area_struct *vma, struct tap_ring *ring)
 {
-	return vma->vm_mm == ring->mm;
+	return ring->vmas && vma->vm_mm == ring->mm &&
+	       (unsigned long)vma->vm_private_data == ring->generation;
 }
 
 static void ring_vma_open(struct vm_area_struct *vma)
 {
-	struct blktap *tap = vma->vm_private_data;
-	struct tap_ring *ring = &tap->ring;
+	struct tap_ring *ring = &vma_tap(vma)->ring;
 
 	spin_lock(&ring->lock);
 	if (vma_counts(vma, ring))
@@ -57,12 +66,12 @@ static void ring_vma_open(struct vm_area_struct *vma)
 
 static void ring_vma_close(struct vm_area_struct *vma)
 {
-	struct blktap *tap = vma->vm_private_data;
+	struct blktap *tap = vma_tap(vma);
 	struct tap_ring *ring = &tap->ring;
 	bool last;
 
 	spin_lock(&ring->lock);
-	last = vma_counts(vma, ring) && ring->vmas && !--ring->vmas;
+	last = vma_counts(vma, ring) && !--ring->vmas;
 	spin_unlock(&ring->lock);
 	if (last)
 		tap_ring_stop(tap);
@@ -94,8 +103,7 @@ static struct page *ring_page(struct tap_ring *ring, pgoff_t pgoff)
  */
 static vm_fault_t ring_vma_fault(struct vm_fault *vmf)
 {
-	struct blktap *tap = vmf->vma->vm_private_data;
-	struct tap_ring *ring = &tap->ring;
+	struct tap_ring *ring = &vma_tap(vmf->vma)->ring;
 	struct page *page;
 	bool same;
 
@@ -139,7 +147,6 @@ static int ring_mmap(struct file *file, struct vm_area_struct *vma)
 	err = tap_ring_start(tap, vma);
 	if (err)
 		return err;
-	vma->vm_private_data = tap;
 	vma->vm_ops = &ring_vm_ops;
 	return 0;
 }
@@ -297,13 +304,9 @@ static int ioctl_remove_device(struct blktap *tap)
 	return err;
 }
 
-static long ring_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
+			  unsigned long arg)
 {
-	struct blktap *tap = file->private_data;
-
-	if (!tap_ring_mapped_by(&tap->ring, current->mm))
-		return -EACCES;
-
 	switch (cmd) {
 	case BLKTAP_IOCTL_RESPOND:
 		return tap_ring_respond(tap);
@@ -323,6 +326,21 @@ static long ring_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return ioctl_remove_device(tap);
 	}
 	return -ENOTTY;
+}
+
+/* The caller serves a disk: memory it needs here must not wait for that disk. */
+static long ring_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct blktap *tap = file->private_data;
+	unsigned int noio;
+	long ret;
+
+	if (!tap_ring_mapped_by(&tap->ring, current->mm))
+		return -EACCES;
+	noio = memalloc_noio_save();
+	ret = ring_ioctl_do(tap, cmd, arg);
+	memalloc_noio_restore(noio);
+	return ret;
 }
 
 /* No compat_ioctl: the structs hold longs, and old tapdisks are 64-bit. */

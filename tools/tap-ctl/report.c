@@ -21,7 +21,7 @@ void report(const char *format, ...)
 
 int say(const char *format, ...)
 {
-	void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+	sighandler_t before = signal(SIGPIPE, SIG_IGN);
 	va_list ap;
 	int err = 0;
 

@@ -143,6 +143,7 @@ int ktap_main(int argc, char **argv, const struct ktap_case *cases, int nr,
 
 	for (int i = 0; i < nr; i++) {
 		const char *left = NULL;
+		bool bad;
 		int rc;
 
 		if (!is_wanted(cases[i].name, argc, argv))
@@ -158,8 +159,9 @@ int ktap_main(int argc, char **argv, const struct ktap_case *cases, int nr,
 			skipped++;
 		else if (rc || left)
 			failed++;
-		printf("%s %d %s%s\n", (rc && rc != EXIT_SKIP) || left ? "not ok" : "ok", ++n,
-		       cases[i].name, rc == EXIT_SKIP ? " # SKIP" : "");
+		bad = left || (rc && rc != EXIT_SKIP);
+		printf("%s %d %s%s\n", bad ? "not ok" : "ok", ++n, cases[i].name,
+		       rc == EXIT_SKIP ? " # SKIP" : "");
 		if (rc < 0) {
 			printf("Bail out! a process is stuck in the kernel\n");
 			return 1;

@@ -100,8 +100,10 @@ modules: $(KDIR)/Makefile
 	@cp -pu --parents $(ksources) $(kmod)
 	+$(kbuild) modules
 
+# Without a System.map, as beside packaged headers, kbuild leaves out depmod.
 modules_install: modules
 	+$(kbuild) modules_install
+	$(if $(INSTALL_MOD_PATH),,depmod -a $(release))
 
 build/kernels/%/build/Makefile:
 	@scripts/deps build

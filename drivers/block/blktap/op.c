@@ -16,6 +16,7 @@
 
 struct workqueue_struct *blktap_wq;
 struct workqueue_struct *blktap_op_wq;
+struct workqueue_struct *blktap_io_wq;
 
 static DEFINE_MUTEX(ops_lock);
 static LIST_HEAD(ops);
@@ -263,6 +264,19 @@ static int op_close_once(struct blktap_op *op)
 	return READ_ONCE(tap->disk) ? -EBUSY : 0;
 }
 
+/* What was written and never flushed: a close is no reason to lose it. */
+static int op_sync(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	int err;
+
+	if (!tap->direct || tap->paused || !tap_ring_live(&tap->ring))
+		return 0;
+	err = tap_direct_sync(tap);
+	return err ? op_fail(op, err, "tap %u: writing back its layout failed",
+			     tap->minor) : 0;
+}
+
 static bool op_disk_claimed(struct blktap_op *op)
 {
 	bool claimed;
@@ -291,7 +305,7 @@ static int op_close_disk(struct blktap_op *op)
 		if (err)
 			return op_fail(op, err, "tap %u: the disk is still open",
 				       tap->minor);
-		err = op_close_once(op);
+		err = op_sync(op) ?: op_close_once(op);
 		if (err != -EBUSY)
 			return err;
 		if (!op_left(op))
@@ -338,14 +352,28 @@ static int op_pause_drain(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
 
+	int err;
+
 	op_stage(op, BLKTAP_STATE_QUIESCE_REQUESTED);
+	err = tap_direct_close(tap, op->deadline);
+	if (err)
+		return op_fail(op, err, "tap %u: its layout can't be recalled",
+			       tap->minor);
 	tap_ring_hold(tap, true);
 	if (op_wait(op, tap_ring_drained(&tap->ring)))
 		return op_fail(op, -ETIMEDOUT,
 			       "tap %u: the tapdisk did not end its requests in time",
 			       tap->minor);
+	tap_direct_forget(tap);
 	op_stage(op, BLKTAP_STATE_QUIESCED | BLKTAP_STATE_PAUSE_REQUESTED);
 	return op_ask(op, BLKTAP_ORDER_PAUSE, BLKTAP_MSG_PAUSE, NULL);
+}
+
+/* Requests are taken again. */
+static void op_reopen(struct blktap *tap)
+{
+	tap_ring_hold(tap, false);
+	tap_direct_open(tap);
 }
 
 static int op_pause(struct blktap_op *op)
@@ -366,7 +394,7 @@ static int op_pause(struct blktap_op *op)
 	tap->paused = !err;
 	mutex_unlock(&tap->lock);
 	if (err)
-		tap_ring_hold(tap, false);
+		op_reopen(tap);
 	return err;
 }
 
@@ -418,7 +446,7 @@ static void op_resume_end(struct blktap_op *op, bool renamed, char *old,
 	}
 	mutex_unlock(&tap->lock);
 	if (go_on)
-		tap_ring_hold(tap, false);
+		op_reopen(tap);
 }
 
 static int op_resume(struct blktap_op *op)
@@ -666,9 +694,15 @@ int blktap_op_init(void)
 	blktap_wq = alloc_workqueue("blktap", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!blktap_wq)
 		return -ENOMEM;
+	blktap_io_wq = alloc_workqueue("blktap-io",
+				       WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!blktap_io_wq)
+		goto out_wq;
 	blktap_op_wq = alloc_workqueue("blktap-op", WQ_UNBOUND, WQ_MAX_ACTIVE);
 	if (blktap_op_wq)
 		return 0;
+	destroy_workqueue(blktap_io_wq);
+out_wq:
 	destroy_workqueue(blktap_wq);
 	return -ENOMEM;
 }
@@ -676,5 +710,6 @@ int blktap_op_init(void)
 void blktap_op_exit(void)
 {
 	destroy_workqueue(blktap_op_wq);
+	destroy_workqueue(blktap_io_wq);
 	destroy_workqueue(blktap_wq);
 }

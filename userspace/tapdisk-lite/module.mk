@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 TOOLS += build/bin/tapdisk
 tapdisk-engine := $(addprefix userspace/tapdisk-lite/,aio.c image.c image-aio.c \
-	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-flush.c vhd-request.c)
+	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-commit.c vhd-flush.c \
+	vhd-layout.c vhd-lookup.c vhd-request.c)
 tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,control.c main.c \
 	ring.c stats.c tap.c)
 tapdisk-libs := -laio -ljson-c -luuid

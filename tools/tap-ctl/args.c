@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <linux/blktap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,8 @@ const struct opt opt_pool = {
 };
 
 const struct opt opt_pages = {
-	's', OPT_NUMBER, "size", "PAGES", "the pool's quota, in pages", FIELD(pages), 1, INT_MAX,
+	's', OPT_NUMBER, "size", "PAGES", "the pool's quota, in pages", FIELD(pages),
+	BLKTAP_SEGMENT_MAX, INT_MAX / 2,
 };
 
 static int set_number(const struct opt *opt, const char *text, long *field)

@@ -64,7 +64,7 @@ struct call {
 };
 
 static const char *const command_names[BLKTAP_CMD_MAX + 1] = {
-	[BLKTAP_CMD_GET] = "get",
+	[BLKTAP_CMD_GET] = "find",
 	[BLKTAP_CMD_ALLOC] = "allocate",
 	[BLKTAP_CMD_FREE] = "free",
 	[BLKTAP_CMD_TAPDISK_GET] = "list tapdisks",
@@ -81,15 +81,21 @@ static const char *const command_names[BLKTAP_CMD_MAX + 1] = {
 
 /* --- what comes in --- */
 
+/* From the kernel, and to this call; an event is to whom it may concern. */
+static bool is_for(const struct call *call, struct nl_msg *nlmsg)
+{
+	return nlmsg_get_src(nlmsg)->nl_pid == 0 &&
+	       (call->rq->cmd == BLKTAP_CMD_EVENT || nlmsg_hdr(nlmsg)->nlmsg_seq == call->seq);
+}
+
 static int on_message(struct nl_msg *nlmsg, void *arg)
 {
-	struct nlmsghdr *nlh = nlmsg_hdr(nlmsg);
 	struct call *call = arg;
 	struct message msg;
 
-	if (nlmsg_get_src(nlmsg)->nl_pid != 0 || nlh->nlmsg_seq != call->seq)
+	if (!is_for(call, nlmsg))
 		return NL_SKIP;
-	call->error = message_read(&msg, nlh);
+	call->error = message_read(&msg, nlmsg_hdr(nlmsg));
 	if (call->error) {
 		call->reported = true;
 		return NL_STOP;
@@ -112,7 +118,7 @@ static int on_ack(struct nl_msg *nlmsg, void *arg)
 {
 	struct call *call = arg;
 
-	if (nlmsg_hdr(nlmsg)->nlmsg_seq == call->seq)
+	if (is_for(call, nlmsg))
 		call->acked = true;
 	return NL_OK;
 }
@@ -123,7 +129,7 @@ static int on_finish(struct nl_msg *nlmsg, void *arg)
 	struct nlmsghdr *nlh = nlmsg_hdr(nlmsg);
 	struct call *call = arg;
 
-	if (nlh->nlmsg_seq != call->seq)
+	if (!is_for(call, nlmsg))
 		return NL_SKIP;
 	call->acked = true;
 	if (nlmsg_datalen(nlh) >= (int)sizeof(int) && *(int *)nlmsg_data(nlh) < 0)

@@ -94,7 +94,7 @@ static int serve(struct creation *c)
 	c->pid = c->args->pid;
 	if (c->pid)
 		return attach_and_open(c, &detached);
-	err = tapdisk_spawn(&c->pid);
+	err = tapdisk_spawn(&c->pid, c->signals);
 	if (err)
 		return err;
 	client_on_interrupt(c->client, c->signals, kill_tapdisk, c);

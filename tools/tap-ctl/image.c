@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Names of images: type:/path */
-#define _GNU_SOURCE
 #include "image.h"
 
 #include <errno.h>
@@ -62,7 +61,7 @@ int image_name(const char *arg, char **name)
 	}
 	path = image_path(plain);
 	if (stat(path, &st)) {
-		report("%s: %s", path, *path ? strerror(errno) : "the path is missing");
+		report("%s: %s", *path ? path : arg, strerror(errno));
 		return -errno;
 	}
 	if (*path != '/' && !realpath(path, absolute)) {

@@ -113,7 +113,7 @@ int message_read(struct message *msg, struct nlmsghdr *nlh)
 		report("the kernel's answer is malformed: do module and tools match?");
 		return -EBADMSG;
 	}
-	msg->cmd = genlmsg_hdr(nlmsg_data(nlh))->cmd;
+	msg->cmd = genlmsg_hdr(nlh)->cmd;
 	for (int i = 0; i <= BLKTAP_A_MAX; i++)
 		if (attrs[i])
 			msg->has |= 1U << i;

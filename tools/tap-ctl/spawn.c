@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/blktap.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "client.h"
 #include "command.h"
+#include "report.h"
 #include "tapdisk.h"
 
 static int run_spawn(const struct args *args)
@@ -18,7 +22,12 @@ static int run_spawn(const struct args *args)
 	if (err)
 		return err;
 	client_close(client);
-	err = tapdisk_spawn(&pid);
+	if (faccessat(AT_FDCWD, BLKTAP_CONTROL_NODE, R_OK | W_OK, AT_EACCESS) &&
+	    errno == EACCES) {
+		report("spawn: not permitted: it takes CAP_SYS_ADMIN (run as root)");
+		return -EPERM;
+	}
+	err = tapdisk_spawn(&pid, -1);
 	if (err)
 		return err;
 	printf(isatty(STDOUT_FILENO) ? "tapdisk spawned with pid %d\n" : "%d\n", pid);

@@ -3,7 +3,6 @@
  * Starting a tapdisk: tapdisk --ready-fd=N writes one line to descriptor N,
  * "ok" once it has registered, or "error: " and why it could not.
  */
-#define _GNU_SOURCE
 #include "tapdisk.h"
 
 #include <errno.h>
@@ -31,12 +30,22 @@
 #define STOP_TIMEOUT	5	/* seconds it gets to end by itself */
 #define READY_FD	3	/* in the child */
 
-/* The first line of what the tapdisk says, and the process it comes from. */
+/**
+ * struct birth - a tapdisk that is starting
+ * @pid: the process
+ * @fd: where it tells how it goes
+ * @interrupt: give up once this is readable; -1: never
+ * @len: bytes that it has told
+ * @line: what it has told
+ * @path: the binary
+ */
 struct birth {
 	pid_t pid;
 	int fd;
+	int interrupt;
 	size_t len;
 	char line[1024];
+	char path[PATH_MAX];
 };
 
 static bool is_program(const char *path)
@@ -131,10 +140,13 @@ void tapdisk_stop(pid_t pid, int sig)
 		report("tapdisk %d does not end: it waits for its image's storage", pid);
 }
 
-/* Read up to a newline. Returns 0, -ETIMEDOUT, or -EPIPE: it ended before that. */
+/* Read up to a newline. -EPIPE: it ended before that; -ETIMEDOUT; -EINTR. */
 static int read_line(struct birth *b)
 {
-	struct pollfd in = { .fd = b->fd, .events = POLLIN };
+	struct pollfd in[2] = {
+		{ .fd = b->fd, .events = POLLIN },
+		{ .fd = b->interrupt, .events = POLLIN },
+	};
 	struct timespec now;
 	time_t end;
 	ssize_t n;
@@ -143,8 +155,10 @@ static int read_line(struct birth *b)
 	end = now.tv_sec + READY_TIMEOUT;
 	while (b->len < sizeof(b->line) - 1 && !memchr(b->line, '\n', b->len)) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec >= end || poll(&in, 1, (end - now.tv_sec) * 1000) == 0)
+		if (now.tv_sec >= end || poll(in, 2, (end - now.tv_sec) * 1000) == 0)
 			return -ETIMEDOUT;
+		if (in[1].revents)
+			return -EINTR;
 		n = read(b->fd, b->line + b->len, sizeof(b->line) - 1 - b->len);
 		if (n == 0 || (n < 0 && errno != EINTR))
 			return -EPIPE;
@@ -155,37 +169,56 @@ static int read_line(struct birth *b)
 	return 0;
 }
 
-/* The child has failed, or is taken for failed: say why, and see it off. */
-static int bury(struct birth *b, int err)
+/* It has said what is wrong. Returns the errno it ends with. */
+static int bury_failed(struct birth *b)
 {
-	int status;
+	int status = wait_end(b->pid);
 
-	if (err == -ETIMEDOUT) {
-		report("tapdisk: not ready within %d s", READY_TIMEOUT);
-		tapdisk_stop(b->pid, SIGKILL);
-		return err;
-	}
-	status = wait_end(b->pid);
+	report("tapdisk: %s", strncmp(b->line, "error: ", 7) ? b->line : b->line + 7);
 	if (status < 0)
 		tapdisk_stop(b->pid, SIGKILL);
-	if (!err)
-		report("tapdisk: %s", strncmp(b->line, "error: ", 7) ? b->line : b->line + 7);
-	else if (status >= 0 && WIFSIGNALED(status))
-		report("tapdisk: killed by signal %d while it started", WTERMSIG(status));
-	else
-		report("tapdisk: ended while it started: see the system's log");
 	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status))
 		return -WEXITSTATUS(status);
 	return -ECHILD;
 }
 
-int tapdisk_spawn(pid_t *pid)
+/* It has ended in silence. */
+static int bury_silent(struct birth *b)
 {
-	char path[PATH_MAX];
-	struct birth b = { 0 };
+	int status = wait_end(b->pid);
+
+	if (status < 0)
+		tapdisk_stop(b->pid, SIGKILL);
+	if (status >= 0 && WIFSIGNALED(status))
+		report("tapdisk %s: killed by signal %d while it started", b->path,
+		       WTERMSIG(status));
+	else
+		report("tapdisk %s: ended while it started: see the system's log", b->path);
+	return -ECHILD;
+}
+
+static int await_ready(struct birth *b)
+{
+	int err = read_line(b);
+
+	if (err == -EPIPE)
+		return bury_silent(b);
+	if (!err)
+		return strcmp(b->line, "ok") ? bury_failed(b) : 0;
+	if (err == -ETIMEDOUT)
+		report("tapdisk %s: not ready within %d s", b->path, READY_TIMEOUT);
+	else
+		report("tapdisk %s: interrupted while it started", b->path);
+	tapdisk_stop(b->pid, SIGKILL);
+	return err;
+}
+
+int tapdisk_spawn(pid_t *pid, int interrupt)
+{
+	struct birth b = { .interrupt = interrupt };
 	int fds[2], err;
 
-	err = find_binary(path);
+	err = find_binary(b.path);
 	if (err)
 		return err;
 	if (pipe2(fds, O_CLOEXEC)) {
@@ -195,16 +228,13 @@ int tapdisk_spawn(pid_t *pid)
 	b.fd = fds[0];
 	b.pid = fork();
 	if (b.pid == 0)
-		run_child(path, fds[1]);
+		run_child(b.path, fds[1]);
 	err = b.pid < 0 ? -errno : 0;
 	close(fds[1]);
-	if (err) {
+	if (err)
 		report("tapdisk: fork: %s", strerror(-err));
-	} else {
-		err = read_line(&b);
-		if (err || strcmp(b.line, "ok"))
-			err = bury(&b, err);
-	}
+	else
+		err = await_ready(&b);
 	close(b.fd);
 	*pid = b.pid;
 	return err;

@@ -8,11 +8,12 @@
 /**
  * tapdisk_spawn() - start a tapdisk, in a session of its own
  * @pid: the process, registered with the kernel by then; a child of ours
+ * @interrupt: once this descriptor is readable it is given up; -1: none
  *
  * The binary is $TAPDISK, else the one beside this program, else the installed
  * one. Returns 0 or a negative errno, reported; no process is left then.
  */
-int tapdisk_spawn(pid_t *pid);
+int tapdisk_spawn(pid_t *pid, int interrupt);
 
 /**
  * tapdisk_watch() - get hold of any tapdisk, to wait for its end

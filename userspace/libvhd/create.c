@@ -2,7 +2,7 @@
 /* New images: fixed, dynamic, differencing. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -122,7 +122,11 @@ static int add_windows_locator(struct vhd *v, int slot, uint32_t code,
 	return add_locator(v, slot, code, text, len, err);
 }
 
-/* Relative ones first: readers take the first that leads to a file. */
+/*
+ * Relative ones first: readers take the first that leads to a file. The URI is
+ * as XenServer, which is who reads it, has it: relative, and nothing in it is
+ * escaped, neither of which RFC 2396 knows.
+ */
 static int add_locators(struct vhd *v, const struct vhd *parent,
 			struct vhd_error *err)
 {
@@ -130,10 +134,7 @@ static int add_locators(struct vhd *v, const struct vhd *parent,
 	vhd_autofree char *uri = NULL;
 	int r;
 
-	if (!relative)
-		return vhd_fail_nomem(err, v->path);
-	uri = vhd_locator_encode_macx(relative);
-	if (!uri)
+	if (!relative || asprintf(&uri, URI_FILE "%s", relative) < 0)
 		return vhd_fail_nomem(err, v->path);
 	r = add_windows_locator(v, 0, VHD_PLATFORM_W2RU, relative, err);
 	if (!r)
@@ -200,6 +201,23 @@ static int allocate_fixed(struct vhd *v, struct vhd_error *err)
 			errno == ENOSPC ? "; free some space" : "");
 }
 
+/*
+ * On a block device there may still be the batmap of an old image behind the
+ * BAT; who knows of batmaps would believe it. (Of a file this sector becomes the
+ * footer's.)
+ */
+static int wipe_batmap(struct vhd *v, struct vhd_error *err)
+{
+	vhd_autofree void *zeroes = vhd_alloc(VHD_SECTOR);
+	uint64_t at = v->header.table_offset + vhd_bat_bytes(v->bat_entries);
+
+	if (at != v->next_free)
+		return 0;
+	if (!zeroes)
+		return vhd_fail_nomem(err, v->path);
+	return vhd_write(v, zeroes, VHD_SECTOR, at, "zeroes", err);
+}
+
 /* The footer at the end goes last: without it there is no image. */
 static int write_image(struct vhd *v, struct vhd_error *err)
 {
@@ -222,6 +240,8 @@ static int write_image(struct vhd *v, struct vhd_error *err)
 		r = vhd_write(v, v->bat, vhd_bat_bytes(v->bat_entries),
 			      v->header.table_offset, "the BAT", err);
 		if (!r)
+			r = wipe_batmap(v, err);
+		if (!r)
 			r = vhd_write_header(v, err);
 	}
 	if (!r)
@@ -230,24 +250,6 @@ static int write_image(struct vhd *v, struct vhd_error *err)
 		r = vhd_write_footer(v, err);
 	if (!r)
 		r = vhd_sync(v, err);
-	return r;
-}
-
-static int sync_directory(const struct vhd *v, struct vhd_error *err)
-{
-	vhd_autofree char *copy = strdup(v->path);
-	int fd, r = 0;
-
-	if (v->block_device)
-		return 0;
-	if (!copy)
-		return vhd_fail_nomem(err, v->path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || (fsync(fd) && errno != EINVAL))
-		r = vhd_fail(err, -errno, "%s: syncing its directory failed: %s",
-			     v->path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
 	return r;
 }
 
@@ -294,9 +296,9 @@ static int create(const char *path, enum vhd_type type, uint64_t size,
 	if (!r)
 		r = write_image(v, err);
 	if (!r)
-		r = sync_directory(v, err);
-	if (r && !v->block_device)
-		unlink(v->path);
+		r = vhd_file_publish(v, err);
+	if (r)
+		vhd_file_discard(v);
 	vhd_close(v);
 	return r;
 }

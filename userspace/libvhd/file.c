@@ -12,15 +12,15 @@
 #include "internal.h"
 
 /*
- * A file's path without links. Of a block device's only the directory: the
- * name that links to it (/dev/VG/LV) lasts, the node (/dev/dm-3) does not.
+ * A file's path without links. With @keep_name only the directory's: the name
+ * that links to a block device (/dev/VG/LV) lasts, its node (/dev/dm-3) does not.
  */
-char *vhd_canonical_path(const char *path, bool block_device)
+char *vhd_canonical_path(const char *path, bool keep_name)
 {
 	vhd_autofree char *copy = NULL, *dir = NULL, *name = NULL;
 	char *out;
 
-	if (!block_device)
+	if (!keep_name)
 		return realpath(path, NULL);
 	copy = strdup(path);
 	name = strdup(path);
@@ -144,6 +144,32 @@ int vhd_file_open(struct vhd *v, const char *path, unsigned int flags,
 	return r;
 }
 
+/*
+ * Without a name until it is complete, where the filesystem can do that; else
+ * with its name. O_EXCL: nothing that exists is ever touched.
+ */
+static int create_file(const char *path)
+{
+	vhd_autofree char *copy = strdup(path);
+	int fd;
+
+	if (!copy)
+		return -1;
+	fd = open(dirname(copy), O_RDWR | O_TMPFILE | O_CLOEXEC, 0644);
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+		return fd;
+	return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+}
+
+static int fail_create(const char *path, struct vhd_error *err)
+{
+	if (errno == EEXIST)
+		return vhd_fail(err, -EEXIST,
+				"%s: exists already; remove it or choose another name",
+				path);
+	return vhd_fail(err, -errno, "%s: cannot create: %s", path, strerror(errno));
+}
+
 int vhd_file_create(struct vhd *v, const char *path, struct vhd_error *err)
 {
 	struct stat st;
@@ -152,23 +178,50 @@ int vhd_file_create(struct vhd *v, const char *path, struct vhd_error *err)
 	if (!stat(path, &st) && S_ISBLK(st.st_mode))
 		return vhd_file_open(v, path, VHD_OPEN_RDWR, err);
 	v->rdwr = true;
-	v->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (v->fd < 0 && errno == EEXIST)
-		return vhd_fail(err, -EEXIST,
-				"%s: exists already; remove it or choose another name",
-				path);
+	errno = EEXIST;
+	if (lstat(path, &st))
+		v->fd = create_file(path);
 	if (v->fd < 0)
-		return vhd_fail(err, -errno, "%s: cannot create: %s", path,
-				strerror(errno));
-	v->path = vhd_canonical_path(path, false);
+		return fail_create(path, err);
+	v->path = vhd_canonical_path(path, true);
 	if (!v->path)
-		r = vhd_fail(err, -errno, "%s: resolving its path failed: %s",
-			     path, strerror(errno));
-	else
-		r = vhd_lock(v->fd, v->path, true, err);
+		return fail_create(path, err);
+	r = vhd_lock(v->fd, v->path, true, err);
 	if (!r)
 		r = vhd_file_size(v, err);
 	if (r)
-		unlink(path);
+		vhd_file_discard(v);
 	return r;
+}
+
+int vhd_file_publish(struct vhd *v, struct vhd_error *err)
+{
+	vhd_autofree char *copy = strdup(v->path);
+	char link[64];
+	struct stat st;
+	int fd, r = 0;
+
+	if (v->block_device)
+		return 0;
+	if (!copy)
+		return vhd_fail_nomem(err, v->path);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", v->fd);
+	if (fstat(v->fd, &st) ||
+	    (!st.st_nlink && linkat(AT_FDCWD, link, AT_FDCWD, v->path, AT_SYMLINK_FOLLOW)))
+		return fail_create(v->path, err);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || (fsync(fd) && errno != EINVAL))
+		r = vhd_fail(err, -errno, "%s: syncing its directory failed: %s",
+			     v->path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+void vhd_file_discard(struct vhd *v)
+{
+	struct stat st;
+
+	if (!fstat(v->fd, &st) && S_ISREG(st.st_mode) && st.st_nlink)
+		unlink(v->path);
 }

@@ -42,11 +42,18 @@ int vhd_write(const struct vhd *v, const void *buf, size_t len, uint64_t offset,
 	      const char *what, struct vhd_error *err);
 int vhd_sync(const struct vhd *v, struct vhd_error *err);
 
-/* file.c: opening the file that an image is in; fills in fd to file_size. */
+/*
+ * file.c: the file that an image is in. Opening and creating it fills in fd to
+ * file_size. What was created is there for others, and durable, when it has been
+ * published; until then it must be discarded if anything fails. Both leave a
+ * block device alone.
+ */
 int vhd_file_open(struct vhd *v, const char *path, unsigned int flags,
 		  struct vhd_error *err);
 int vhd_file_create(struct vhd *v, const char *path, struct vhd_error *err);
-char *vhd_canonical_path(const char *path, bool block_device);
+int vhd_file_publish(struct vhd *v, struct vhd_error *err);
+void vhd_file_discard(struct vhd *v);
+char *vhd_canonical_path(const char *path, bool keep_name);
 int vhd_file_size(struct vhd *v, struct vhd_error *err);
 bool vhd_same_file(const struct vhd *v, const struct stat *st);
 
@@ -62,9 +69,9 @@ int vhd_repair_footers(struct vhd *v, struct vhd_error *err);
 bool vhd_by_tap(const struct vhd_footer *f);
 int vhd_load_bat(struct vhd *v, unsigned int flags, struct vhd_error *err);
 
-/* locator.c: parts of the image that a locator's text is in, checked. */
+/* locator.c: true if a locator is of a kind we know, and its text in the image. */
+#define URI_FILE	"file://"
 bool vhd_locator_usable(const struct vhd *v, const struct vhd_locator *l);
-char *vhd_locator_encode_macx(const char *path);
 char *vhd_relative_path(const char *from, const char *to);
 
 /* utf16.c */

@@ -11,7 +11,6 @@
 #include <string.h>
 #include "internal.h"
 
-#define URI_FILE	"file://"
 #define URI_LOCALHOST	"localhost/"
 
 struct candidates {
@@ -50,29 +49,6 @@ static void percent_decode(char *s)
 	*out = 0;
 }
 
-/*
- * A file URI of @path. XenServer's are relative ("file://./parent.vhd"), which
- * RFC 2396 does not know, and so are ours when @path is; what that RFC wants
- * escaped is.
- */
-char *vhd_locator_encode_macx(const char *path)
-{
-	char *uri = malloc(strlen(URI_FILE) + 3 * strlen(path) + 1);
-	char *out = uri;
-
-	if (!uri)
-		return NULL;
-	out += sprintf(out, URI_FILE);
-	for (; *path; path++) {
-		if (isalnum((unsigned char)*path) || strchr("/-_.!~*'()@&=+$,:", *path))
-			*out++ = *path;
-		else
-			out += sprintf(out, "%%%02X", (unsigned char)*path);
-	}
-	*out = 0;
-	return uri;
-}
-
 static void back_slashes_to_slashes(char *path)
 {
 	for (; *path; path++)
@@ -89,7 +65,7 @@ static void add_candidate(struct candidates *c, char *path)
 		free(path);
 }
 
-/* A URI with a '%' may be one that was never escaped (XenServer's): try both. */
+/* A URI with a '%' may be one that was never escaped: try both. */
 static void add_uri(struct candidates *c, const uint8_t *data, size_t len)
 {
 	char *uri = strndup((const char *)data, len);

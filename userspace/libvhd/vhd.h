@@ -136,10 +136,12 @@ struct vhd_error {
  *	image was made from it, or copied without its time
  * @dev: identity, together with @ino (st_rdev and 0 for a block device)
  * @ino: see @dev
- * @size: of the disk, in bytes; a multiple of the sector. May be less or more
- *	than a parent's: past the end of a parent its disk reads as zeroes
+ * @size: of the disk, in bytes; a multiple of the sector, which a raw image's
+ *	file may end within. May be less or more than a parent's: past the end of
+ *	a parent its disk reads as zeroes
  * @file_size: of the file or device, when opened
- * @footer_offset: of the footer at the end
+ * @footer_offset: of the footer at the end. Between @next_free and it there may
+ *	be anything, left by an allocation that was not finished
  * @footer: host order; not for VHD_TYPE_RAW
  * @header: host order; dynamic and differencing only, as all that follows
  * @bat: host order: bitmap's offset in sectors, or VHD_BAT_UNUSED; page-aligned,

@@ -40,9 +40,9 @@ struct aio_op {
 	void (*done)(struct aio_op *op, int err);	/* err: 0 or -errno */
 
 	/* Of aio.c. */
+	STAILQ_ENTRY(aio_op) link;
 	struct iocb iocb;
 	int err;
-	STAILQ_ENTRY(aio_op) link;
 };
 
 STAILQ_HEAD(aio_queue, aio_op);

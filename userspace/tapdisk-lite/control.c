@@ -60,7 +60,7 @@ static bool order_of_tap(struct tap *tap, const struct blktap_order *order, cons
 		answer_stats(tap, order->id);
 		return true;
 	default:
-		*err = set_error(error, EOPNOTSUPP, "tapdisk does not know order %u", order->op);
+		*err = deny(error, EOPNOTSUPP, "tapdisk does not know order %u", order->op);
 		return false;
 	}
 }
@@ -74,10 +74,10 @@ static void take_order(struct tapdisk *tapdisk, const struct blktap_order *order
 	syslog(LOG_DEBUG, "minor %u: order %u '%s' flags %#x", order->minor, order->op, name,
 	       order->flags);
 	if (order->op == BLKTAP_ORDER_ATTACH)
-		err = tap ? set_error(&error, EEXIST, "minor %u: attached already", order->minor)
+		err = tap ? deny(&error, EEXIST, "minor %u: attached already", order->minor)
 			  : tap_attach(tapdisk, order->minor, &error);
 	else if (!tap)
-		err = set_error(&error, ENODEV, "minor %u: not attached to this tapdisk", order->minor);
+		err = deny(&error, ENODEV, "minor %u: not attached to this tapdisk", order->minor);
 	else if (order_of_tap(tap, order, name, &err, &error))
 		return;
 
@@ -114,12 +114,12 @@ static int control_register(struct tapdisk *tapdisk, struct vhd_error *error)
 	int err;
 
 	if (ioctl(tapdisk->control.fd, BLKTAP_IOCTL_REGISTER, &reg))
-		return set_error(error, errno, "%s: registering as a tapdisk: %s", BLKTAP_CONTROL_NODE,
+		return deny(error, errno, "%s: registering as a tapdisk: %s", BLKTAP_CONTROL_NODE,
 			    errno == ENOTTY ? "the loaded blktap is an old one" : strerror(errno));
 
 	tapdisk->control.ready = control_ready;
 	err = loop_add(&tapdisk->loop, &tapdisk->control);
-	return err ? set_error(error, -err, "%s: %s", BLKTAP_CONTROL_NODE, strerror(-err)) : 0;
+	return err ? deny(error, -err, "%s: %s", BLKTAP_CONTROL_NODE, strerror(-err)) : 0;
 }
 
 int control_init(struct tapdisk *tapdisk, struct vhd_error *error)
@@ -128,10 +128,10 @@ int control_init(struct tapdisk *tapdisk, struct vhd_error *error)
 	int err;
 
 	if (fd < 0 && (errno == ENOENT || errno == ENXIO || errno == ENODEV))
-		return set_error(error, errno, "%s: the kernel module is not loaded: modprobe blktap",
+		return deny(error, errno, "%s: the kernel module is not loaded: modprobe blktap",
 			    BLKTAP_CONTROL_NODE);
 	if (fd < 0)
-		return set_error(error, errno, "%s: %s", BLKTAP_CONTROL_NODE, strerror(errno));
+		return deny(error, errno, "%s: %s", BLKTAP_CONTROL_NODE, strerror(errno));
 
 	tapdisk->control.fd = fd;
 	err = control_register(tapdisk, error);

@@ -33,9 +33,9 @@ struct raw {
 static int check_type(const char *path, struct stat *st, struct vhd_error *error)
 {
 	if (stat(path, st))
-		return set_error(error, errno, "%s: %s", path, strerror(errno));
+		return deny(error, errno, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
-		return set_error(error, EINVAL, "%s: neither a file nor a block device", path);
+		return deny(error, EINVAL, "%s: neither a file nor a block device", path);
 	return 0;
 }
 
@@ -68,13 +68,13 @@ static int measure(struct raw *raw, const struct stat *st, struct vhd_error *err
 	if (S_ISBLK(st->st_mode) &&
 	    (ioctl(raw->fd, BLKGETSIZE64, &bytes) || ioctl(raw->fd, BLKSSZGET, &logical) ||
 	     ioctl(raw->fd, BLKPBSZGET, &physical)))
-		return set_error(error, errno, "%s: size of the device: %s", raw->path, strerror(errno));
+		return deny(error, errno, "%s: size of the device: %s", raw->path, strerror(errno));
 
 	image->sector_size = (uint32_t)logical;
 	image->physical_size = physical;
 	image->capacity = (bytes & -(uint64_t)image->sector_size) >> SECTOR_SHIFT;
 	if (!image->capacity)
-		return set_error(error, EINVAL, "%s: too small for a disk: %llu bytes", raw->path,
+		return deny(error, EINVAL, "%s: too small for a disk: %llu bytes", raw->path,
 			    (unsigned long long)bytes);
 	return 0;
 }
@@ -128,9 +128,9 @@ static int raw_open_fd(struct raw *raw, const struct stat *st, unsigned int flag
 	if (fd < 0 && errno == EINVAL)
 		fd = open(raw->path, open_flags(st, flags));
 	if (fd < 0 && errno == EBUSY)
-		return set_error(error, EBUSY, "%s: the device is in use: unmount it first", raw->path);
+		return deny(error, EBUSY, "%s: the device is in use: unmount it first", raw->path);
 	if (fd < 0)
-		return set_error(error, errno, "%s: %s", raw->path, strerror(errno));
+		return deny(error, errno, "%s: %s", raw->path, strerror(errno));
 
 	raw->fd = fd;
 	raw->layer.fd = fd;
@@ -143,7 +143,7 @@ static int raw_prepare(struct raw *raw, struct stat *st, unsigned int flags,
 	int err;
 
 	if (fstat(raw->fd, st))
-		return set_error(error, errno, "%s: %s", raw->path, strerror(errno));
+		return deny(error, errno, "%s: %s", raw->path, strerror(errno));
 	err = measure(raw, st, error);
 	if (err)
 		return err;
@@ -153,7 +153,7 @@ static int raw_prepare(struct raw *raw, struct stat *st, unsigned int flags,
 
 	if (!direct_works(raw->fd, raw->image.sector_size) &&
 	    fcntl(raw->fd, F_SETFL, fcntl(raw->fd, F_GETFL) & ~O_DIRECT))
-		return set_error(error, errno, "%s: leaving direct I/O: %s", raw->path, strerror(errno));
+		return deny(error, errno, "%s: leaving direct I/O: %s", raw->path, strerror(errno));
 	find_trim(raw, st);
 	return 0;
 }
@@ -171,7 +171,7 @@ static int raw_open(struct image **image, struct aio *aio, const char *path, uns
 
 	raw = calloc(1, sizeof(*raw) + strlen(path) + 1);
 	if (!raw)
-		return set_error(error, ENOMEM, "%s: out of memory", path);
+		return deny(error, ENOMEM, "%s: out of memory", path);
 	strcpy(raw->path, path);
 	raw->image.aio = aio;
 	raw->image.rdonly = flags & IMAGE_RDONLY;

@@ -102,7 +102,7 @@ static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
 	int err;
 
 	if (!image)
-		return set_error(error, ENOMEM, "%s: out of memory", path);
+		return deny(error, ENOMEM, "%s: out of memory", path);
 	err = vhd_open_chain(&image->chain, path, VHD_OPEN_DIRECT | (rdonly ? 0 : VHD_OPEN_RDWR),
 			     error);
 	if (err) {
@@ -119,7 +119,7 @@ static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
 	err = image_prepare(image);
 	if (err) {
 		image_free(image);
-		return set_error(error, -err, "%s: out of memory", path);
+		return deny(error, -err, "%s: out of memory", path);
 	}
 	*out = &image->image;
 	return 0;

@@ -44,17 +44,17 @@ int image_open(struct image **image, struct aio *aio, const char *name, unsigned
 	name = skip_prefixes(name);
 	colon = strchr(name, ':');
 	if (!colon)
-		return set_error(error, EINVAL, "%s: no image name: write vhd:/path or aio:/path", name);
+		return deny(error, EINVAL, "%s: no image name: write vhd:/path or aio:/path", name);
 	driver = find_driver(name, colon);
 	if (!driver)
-		return set_error(error, EINVAL, "%s: unknown image type '%.*s': use vhd or aio (raw)",
+		return deny(error, EINVAL, "%s: unknown image type '%.*s': use vhd or aio (raw)",
 			    name, (int)(colon - name), name);
 	if (colon[1] != '/')
-		return set_error(error, EINVAL, "%s: the path must be absolute", name);
+		return deny(error, EINVAL, "%s: the path must be absolute", name);
 
 	copy = strdup(name);
 	if (!copy)
-		return set_error(error, ENOMEM, "%s: out of memory", name);
+		return deny(error, ENOMEM, "%s: out of memory", name);
 	err = driver->open(image, aio, colon + 1, flags, error);
 	if (err) {
 		free(copy);

@@ -21,7 +21,7 @@
 #define IMAGE_IOV_MAX		11
 #define IMAGE_SECTORS_MAX	88	/* of a READ or WRITE: eleven pages */
 
-#define IMAGE_RDONLY		(1U << 0)	/* image_open() flag */
+#define IMAGE_RDONLY		0x1U	/* image_open() flag */
 
 /**
  * struct image_request - one request to an image

@@ -162,11 +162,11 @@ static int start(struct tapdisk *tapdisk, struct vhd_error *error)
 	if (!err)
 		err = signals_init(tapdisk);
 	if (err)
-		return set_error(error, -err, "starting: %s", strerror(-err));
+		return deny(error, -err, "starting: %s", strerror(-err));
 
 	err = aio_init(&tapdisk->aio, &tapdisk->loop);
 	if (err)
-		return set_error(error, -err, "io_setup: %s%s", strerror(-err),
+		return deny(error, -err, "io_setup: %s%s", strerror(-err),
 			    err == -EAGAIN ? ": raise the sysctl fs.aio-max-nr" : "");
 	protect();
 	return control_init(tapdisk, error);

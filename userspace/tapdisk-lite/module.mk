@@ -13,3 +13,10 @@ unit-tapdisk-vhd-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/tes
 	unit-tapdisk-vhd.c)
 unit-tapdisk-vhd-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-vhd: $(unit-tapdisk-vhd-src:%.c=build/%.o) build/lib/libvhd.a
+
+TEST_PROGS += build/selftests/unit-tapdisk-powercut
+unit-tapdisk-powercut-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
+	record.c unit-tapdisk-powercut.c)
+unit-tapdisk-powercut-libs := -laio -luuid -lcmocka
+build/selftests/unit-tapdisk-powercut: $(unit-tapdisk-powercut-src:%.c=build/%.o) \
+	build/lib/libvhd.a

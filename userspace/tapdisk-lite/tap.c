@@ -39,7 +39,7 @@ int tap_attach(struct tapdisk *tapdisk, uint32_t minor, struct vhd_error *error)
 	snprintf(path, sizeof(path), BLKTAP_RING_NODE "%u", minor);
 	tap = calloc(1, sizeof(*tap));
 	if (!tap)
-		return set_error(error, ENOMEM, "minor %u: out of memory", minor);
+		return deny(error, ENOMEM, "minor %u: out of memory", minor);
 
 	tap->tapdisk = tapdisk;
 	tap->minor = minor;
@@ -47,17 +47,17 @@ int tap_attach(struct tapdisk *tapdisk, uint32_t minor, struct vhd_error *error)
 	tap->flush.done = flush_done;
 	tap->source.fd = open(path, O_RDWR | O_CLOEXEC);
 	if (tap->source.fd < 0) {
-		err = set_error(error, errno, "%s: %s", path, strerror(errno));
+		err = deny(error, errno, "%s: %s", path, strerror(errno));
 		goto out_free;
 	}
 	err = ring_map(tap);
 	if (err) {
-		set_error(error, -err, "%s: mapping the ring: %s", path, strerror(-err));
+		deny(error, -err, "%s: mapping the ring: %s", path, strerror(-err));
 		goto out_close;
 	}
 	err = loop_add(&tapdisk->loop, &tap->source);
 	if (err) {
-		set_error(error, -err, "%s: waiting for requests: %s", path, strerror(-err));
+		deny(error, -err, "%s: waiting for requests: %s", path, strerror(-err));
 		goto out_unmap;
 	}
 
@@ -150,7 +150,7 @@ static int create_device(struct tap *tap, struct vhd_error *error)
 	};
 
 	if (ioctl(tap->source.fd, BLKTAP_IOCTL_CREATE_DEVICE, &params))
-		return set_error(error, errno, "minor %u: creating the disk of %s: %s", tap->minor,
+		return deny(error, errno, "minor %u: creating the disk of %s: %s", tap->minor,
 			    image->name, strerror(errno));
 
 	tap->has_disk = true;
@@ -165,7 +165,7 @@ static int open_image(struct tap *tap, const char *name, bool rdonly, struct vhd
 	int err;
 
 	if (tap->image)
-		return set_error(error, EEXIST, "minor %u: %s is open already: close it first",
+		return deny(error, EEXIST, "minor %u: %s is open already: close it first",
 			    tap->minor, tap->image->name);
 	err = image_open(&tap->image, &tap->tapdisk->aio, name, rdonly ? IMAGE_RDONLY : 0, error);
 	if (!err)
@@ -185,7 +185,7 @@ int tap_open(struct tap *tap, const struct blktap_order *order, const char *name
 	int err;
 
 	if (tap->has_disk)
-		return set_error(error, EEXIST, "minor %u: has a disk already: close it first",
+		return deny(error, EEXIST, "minor %u: has a disk already: close it first",
 			    tap->minor);
 	tap->layout_disk = tap->layout && !(order->flags & BLKTAP_ORDER_F_RING);
 	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
@@ -210,7 +210,7 @@ static int set_params(struct tap *tap, struct vhd_error *error)
 		return 0;
 	snprintf(params.name, sizeof(params.name), "%s", tap->image->name);
 	if (ioctl(tap->source.fd, BLKTAP_IOCTL_SET_PARAMS, &params))
-		return set_error(error, errno, "minor %u: new size, of %s: %s", tap->minor,
+		return deny(error, errno, "minor %u: new size, of %s: %s", tap->minor,
 			    tap->image->name, strerror(errno));
 	tap->disk_capacity = params.capacity;
 	return 0;
@@ -222,9 +222,9 @@ int tap_resume(struct tap *tap, const struct blktap_order *order, const char *na
 	int err;
 
 	if (!tap->has_disk)
-		return set_error(error, EINVAL, "minor %u: has no disk to resume", tap->minor);
+		return deny(error, EINVAL, "minor %u: has no disk to resume", tap->minor);
 	if (tap->order.state != ORDER_NONE)
-		return set_error(error, EBUSY, "minor %u: is pausing still", tap->minor);
+		return deny(error, EBUSY, "minor %u: is pausing still", tap->minor);
 	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
 	if (err)
 		return err;
@@ -238,12 +238,12 @@ int tap_resume(struct tap *tap, const struct blktap_order *order, const char *na
 int tap_quiesce(struct tap *tap, const struct blktap_order *order, struct vhd_error *error)
 {
 	if (tap->order.state != ORDER_NONE)
-		return set_error(error, EBUSY, "minor %u: still busy with an order before this one",
+		return deny(error, EBUSY, "minor %u: still busy with an order before this one",
 			    tap->minor);
 
 	if (order->op != BLKTAP_ORDER_PAUSE && tap->has_disk) {
 		if (ioctl(tap->source.fd, BLKTAP_IOCTL_REMOVE_DEVICE))
-			return set_error(error, errno, "minor %u: removing the disk: %s", tap->minor,
+			return deny(error, errno, "minor %u: removing the disk: %s", tap->minor,
 				    strerror(errno));
 		tap->has_disk = false;
 	}
@@ -308,10 +308,10 @@ static void order_end(struct tap *tap)
 	struct vhd_error error = { "" };
 
 	if (order.err)
-		set_error(&error, -order.err, "%s: flushing: %s", tap->image->name,
+		deny(&error, -order.err, "%s: flushing: %s", tap->image->name,
 		     strerror(-order.err));
 	else if (tap->in_flight)
-		order.err = set_error(&error, EAGAIN, "minor %u: requests came while pausing",
+		order.err = deny(&error, EAGAIN, "minor %u: requests came while pausing",
 				 tap->minor);
 	if (order.err)
 		syslog(LOG_ERR, "%s", error.text);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int set_error(struct vhd_error *error, int err, const char *format, ...)
+int deny(struct vhd_error *error, int err, const char *format, ...)
 {
 	va_list args;
 

@@ -17,7 +17,7 @@
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
 /* Fill in error's text, one line; returns -err, err being an errno. */
-int set_error(struct vhd_error *error, int err, const char *format, ...)
+int deny(struct vhd_error *error, int err, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*

@@ -16,7 +16,7 @@
  */
 #define CACHE_MIN	(4U * IMAGE_SLOTS)
 
-static_assert(VHD_BLOCK_SIZE_MIN >= IMAGE_SECTORS_MAX * SECTOR_SIZE, "spans two blocks");
+static_assert(IMAGE_SECTORS_MAX * SECTOR_SIZE <= VHD_BLOCK_SIZE_MIN, "two blocks at most");
 
 static uint32_t largest_bitmap(const struct vhd_image *image)
 {

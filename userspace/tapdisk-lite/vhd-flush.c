@@ -27,7 +27,7 @@ void vhd_flush_lost(struct vhd_image *image, int err)
 	if (image->flush.lost)
 		return;
 	image->flush.lost = err;
-	syslog(LOG_CRIT, "%s: fdatasync: %s: writes may be lost: flushes fail until it is opened anew",
+	syslog(LOG_CRIT, "%s: fdatasync: %s: writes may be lost: flushes fail until it is reopened",
 	       image->chain->path, strerror(-err));
 }
 

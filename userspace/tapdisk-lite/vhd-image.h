@@ -55,6 +55,9 @@ struct vhd_layer {
 
 /**
  * struct vhd_bitmap - a sector bitmap in the cache
+ * @link: in the cache's idle list if none of the flags is set and it is not
+ *	pinned; in a cycle's syncing list; else in the dirty list if dirty; else in
+ *	none
  * @image: whose cache it is in
  * @layer: whose it is; NULL: of none
  * @block: which it is
@@ -69,11 +72,9 @@ struct vhd_layer {
  * @iov: for @op
  * @commit: whose bits @disk has
  * @waiters: requests
- * @link: in the cache's idle list if none of the flags is set and it is not
- *	pinned; in a cycle's syncing list; else in the dirty list if dirty; else in
- *	none
  */
 struct vhd_bitmap {
+	TAILQ_ENTRY(vhd_bitmap) link;
 	struct vhd_image *image;
 	struct vhd_layer *layer;
 	uint32_t block;
@@ -87,7 +88,6 @@ struct vhd_bitmap {
 	struct iovec iov;
 	struct vhd_request *commit;
 	struct vhd_requests waiters;
-	TAILQ_ENTRY(vhd_bitmap) link;
 };
 
 TAILQ_HEAD(vhd_bitmaps, vhd_bitmap);
@@ -195,6 +195,7 @@ struct vhd_part {
 
 /**
  * struct vhd_request - a request on its way through the chain
+ * @link: in one list of waiters, or in none
  * @image: whose it is
  * @req: as the tap knows it
  * @step: go on from @pos: 0, or VHD_WAITS
@@ -210,12 +211,12 @@ struct vhd_part {
  * @err: the first error
  * @nr_parts: in use of @parts
  * @nr_iov: in use of @iov
- * @link: in one list of waiters, or in none
  *
  * A part is at least a sector, and every part but the last of an iovec of @req
  * adds one iovec: the arrays hold the worst case.
  */
 struct vhd_request {
+	TAILQ_ENTRY(vhd_request) link;
 	struct vhd_image *image;
 	struct image_request *req;
 	int (*step)(struct vhd_request *req);
@@ -231,7 +232,6 @@ struct vhd_request {
 	int err;
 	unsigned int nr_parts;
 	unsigned int nr_iov;
-	TAILQ_ENTRY(vhd_request) link;
 	struct vhd_part parts[IMAGE_SECTORS_MAX];
 	struct iovec iov[IMAGE_SECTORS_MAX + IMAGE_IOV_MAX];
 };

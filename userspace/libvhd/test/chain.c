@@ -131,6 +131,11 @@ static void keep_macx(struct vhd_header *h)
 	h->locator[2].code = 0x4d616320;	/* "Mac ": an alias, not for us */
 }
 
+static void long_macx(struct vhd_header *h)
+{
+	h->locator[1].data_length = VHD_SECTOR;
+}
+
 static void keep_nothing(struct vhd_header *h)
 {
 	memset(h->locator, 0, sizeof(h->locator));
@@ -176,32 +181,31 @@ static void test_locators(void **state)
 	expect_chain_fails("b.vhd", -ENOENT, "doesn't name one");
 }
 
-/* XenServer's URIs are not escaped. */
-static void test_literal_uri(void **state)
+/* A URI as we and XenServer write them, one by the RFC, and one with a host. */
+static void test_uris(void **state)
 {
-	char *here = get_current_dir_name();
+	char *here = get_current_dir_name(), *uri;
 	uint64_t offset;
 	struct vhd *v;
-	char *uri;
 
 	(void)state;
 	make_dynamic("a%20b.vhd", 4 * MIB);
 	make_child("c.vhd", "a%20b.vhd");
+	edit_header("c.vhd", keep_macx);
+	expect_parent("c.vhd", "a%20b.vhd");
+
 	v = must_open("c.vhd", 0);
 	offset = v->header.locator[1].data_offset;
 	assert_int_equal(v->header.locator[1].code, VHD_PLATFORM_MACX);
 	vhd_close(v);
-	edit_header("c.vhd", keep_macx);
-	poke("c.vhd", offset, "file://./a%20b.vhd\0\0", 20);
-	expect_parent("c.vhd", "a%20b.vhd");
+	make_dynamic("x y%z", 4 * MIB);
+	poke("c.vhd", offset, "file://./%78%20y%z", 18);
+	expect_parent("c.vhd", "x y%z");
 
-	/* An absolute one, with a host. */
-	assert_true(asprintf(&uri, "file://localhost%s/%%61%%2520b.vhd", here) > 0);
-	unlink("c.vhd");
-	make_dynamic("e.vhd", 4 * MIB);
-	make_child("c.vhd", "e.vhd");
-	unlink("e.vhd");
+	edit_header("c.vhd", long_macx);
+	assert_true(asprintf(&uri, "file://localhost%s/a%%2520b.vhd", here) > 0);
 	poke("c.vhd", offset, uri, strlen(uri) + 1);
+	expect_parent("c.vhd", "a%20b.vhd");
 	free(uri);
 	free(here);
 }
@@ -330,7 +334,7 @@ const struct CMUnitTest chain_tests[] = {
 	TEST(test_utf8_name),
 	TEST(test_latin1_name),
 	TEST(test_locators),
-	TEST(test_literal_uri),
+	TEST(test_uris),
 	TEST(test_parent_missing),
 	TEST(test_wrong_parent),
 	TEST(test_loop),

@@ -222,15 +222,6 @@ static void test_relative_path(void **state)
 	expect_relative("/a/child", "/a/child2", "./child2");
 }
 
-static void test_uri(void **state)
-{
-	char *uri = vhd_locator_encode_macx("./a b%#\xc3\xb6.vhd");
-
-	(void)state;
-	assert_string_equal(uri, "file://./a%20b%25%23%C3%B6.vhd");
-	free(uri);
-}
-
 static void test_error_is_one_line(void **state)
 {
 	struct vhd_error err;
@@ -259,7 +250,6 @@ const struct CMUnitTest format_tests[] = {
 	cmocka_unit_test(test_bat_sector),
 	cmocka_unit_test(test_utf16),
 	cmocka_unit_test(test_relative_path),
-	cmocka_unit_test(test_uri),
 	cmocka_unit_test(test_error_is_one_line),
 };
 

@@ -114,7 +114,7 @@ void make_dynamic(const char *path, uint64_t sectors);
 void make_fixed(const char *path, uint64_t sectors);
 void make_child(const char *path, const char *parent);
 
-/* vhd_check() finds no damage. */
-void check_image(const char *path);
+/* vhd_check() finds no damage, but for a lost end footer where that may be. */
+void check_image(const char *path, bool footer_may_be_lost);
 
 #endif

@@ -56,7 +56,7 @@ static void test_fixed(void **state)
 	(void)state;
 	make_fixed("fixed", SECTORS);
 	run_and_reopen(guest, "tap:tapdisk:vhd", "fixed");
-	check_image("fixed");
+	check_image("fixed", false);
 	guest_free(guest);
 }
 
@@ -67,7 +67,7 @@ static void test_dynamic(void **state)
 	(void)state;
 	make_dynamic("dynamic", SECTORS);
 	run_and_reopen(guest, "vhd", "dynamic");
-	check_image("dynamic");
+	check_image("dynamic", false);
 	guest_free(guest);
 }
 
@@ -87,10 +87,10 @@ static void run_chain(unsigned int depth)
 		guest_run(guest, 150, 60);
 		guest_verify(guest);
 		guest_close(guest);
-		check_image(path);
+		check_image(path, false);
 	}
 	run_and_reopen(guest, "vhd", path);
-	check_image(path);
+	check_image(path, false);
 	guest_free(guest);
 }
 
@@ -137,7 +137,7 @@ static void test_unflushed_child(void **state)
 	guest_submit(guest, GUEST_WRITE, 6000, 8);
 	guest_drop(guest);
 	memset(guest->stamps, 0, SECTORS * sizeof(*guest->stamps));
-	check_image("child");
+	check_image("child", false);
 	open_path(guest, "vhd", "child", 0);
 	guest_verify(guest);
 	guest_close(guest);
@@ -167,7 +167,7 @@ static void test_cache_pressure(void **state)
 	for (uint64_t i = 0; i < blocks; i++)
 		guest_submit(guest, GUEST_READ, i * 1217 % blocks * BLOCK_SECTORS + i % 4000, 20);
 	guest_close(guest);
-	check_image("child");
+	check_image("child", false);
 	guest_free(guest);
 }
 
@@ -185,7 +185,7 @@ static void test_sequential(void **state)
 	open_path(guest, "vhd", "dynamic", 0);
 	guest_verify(guest);
 	guest_close(guest);
-	check_image("dynamic");
+	check_image("dynamic", false);
 	guest_free(guest);
 }
 
@@ -221,7 +221,7 @@ static void test_dynamic_with_clear_bits(void **state)
 			guest->stamps[BLOCK_SECTORS + i] = 0;
 
 	run_and_reopen(guest, "vhd", "dynamic");
-	check_image("dynamic");
+	check_image("dynamic", false);
 	guest_free(guest);
 }
 
@@ -247,7 +247,7 @@ static void test_stale_end(void **state)
 	free(junk);
 
 	run_and_reopen(guest, "vhd", "dynamic");
-	check_image("dynamic");
+	check_image("dynamic", false);
 	guest_free(guest);
 }
 
@@ -307,7 +307,7 @@ static void test_made_by_qemu(void **state)
 	guest_verify(guest);
 	guest_close(guest);
 	run_and_reopen(guest, "vhd", "dynamic");
-	check_image("dynamic");
+	check_image("dynamic", false);
 	model_to_file(guest, "model");
 	assert_int_equal(system(CONVERT_FROM "dynamic out"), 0);
 	assert_int_equal(system("cmp model out"), 0);
@@ -372,7 +372,7 @@ static bool run_with_failure(const char *path, unsigned int from, unsigned int c
 	guest_submit(guest, GUEST_WRITE, 13 * 2900, 88);
 	guest_drop(guest);
 
-	check_image(path);
+	check_image(path, false);
 	guest_free(guest);
 	return over;
 }
@@ -438,7 +438,7 @@ static void test_full_disk(void **state)
 
 	guest_submit(guest, GUEST_WRITE, 5 * BLOCK_SECTORS, 88);
 	guest_close(guest);
-	check_image("dynamic");
+	check_image("dynamic", false);
 	open_path(guest, "vhd", "dynamic", 0);
 	guest_verify(guest);
 	guest_close(guest);

@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 150
+# A pool that is exhausted slows its taps down and stops none; its pages come
+# back; another pool does not notice.
+. "$(dirname "$0")/lib/blktap.sh"
+. "$(dirname "$0")/lib/fio.sh"
+
+TAPS=8
+MIB=$(scaled 16)
+
+set_size() { # POOL PAGES
+	echo "$2" >"$POOLS/$1/size"
+}
+
+shrink_default() { # PAGES
+	local was
+
+	was=$(cat "$POOLS/default/size")
+	set_size default "$1"
+	defer set_size default "$was"
+}
+
+make_taps() { # NUMBER
+	local i
+
+	DEVS=()
+	for ((i = 0; i < $1; i++)); do
+		make_raw "$DIR/$i.img" "$MIB"
+		tap_create "aio:$DIR/$i.img"
+		DEVS+=("$DEV")
+	done
+}
+
+# Verified random I/O with large blocks on all disks at the same time.
+load_all() {
+	local dev
+
+	for dev in "${DEVS[@]}"; do
+		(fio_write_named "$dev") &
+	done
+	for _ in "${DEVS[@]}"; do
+		wait -n || fail "a load failed"
+	done
+}
+
+fio_write_named() { # DEVICE
+	run_fio "write-${1##*/}" --filename="$1" --size="${MIB}M" --rw=randwrite \
+		--bssplit=4k/50:64k/30:1m/20 --blockalign=4k --direct=1 --iodepth=16 --do_verify=1
+}
+
+test_eleven_pages_for_eight_busy_taps() {
+	shrink_default 11
+	make_taps "$TAPS"
+	load_all
+	for dev in "${DEVS[@]}"; do
+		tap_destroy "${dev##*tapdev}"
+	done
+	wait_for 5 pool_is_whole default
+}
+
+pool_is_whole() { # POOL
+	[ "$(cat "$POOLS/$1/free")" = "$(cat "$POOLS/$1/size")" ]
+}
+
+test_two_pools_are_isolated() {
+	local free
+
+	shrink_default 11
+	tap_in_pool other 0
+	OTHER=$DEV
+	free=$(cat "$POOLS/other/free")
+	make_taps 4
+	load_all
+	expect_eq "$(cat "$POOLS/other/free")" "$free" "free pages of the other pool"
+	DEVS=("$OTHER")
+	load_all
+	[ "$(cat "$POOLS/other/free")" -lt "$(cat "$POOLS/other/size")" ] ||
+		fail "the other pool was not used"
+}
+
+tap_in_pool() { # POOL NUMBER
+	make_raw "$DIR/pool$2.img" "$MIB"
+	DEV=$(tap-ctl allocate)
+	MINOR=${DEV##*tapdev}
+	defer tap_destroy_if_there "$MINOR"
+	echo "$1" >"$CLASS/blktap$MINOR/pool"
+	PID=$(tap-ctl spawn)
+	tap-ctl attach -p "$PID" -m "$MINOR"
+	tap-ctl open -p "$PID" -m "$MINOR" -a "aio:$DIR/pool$2.img"
+}
+
+test_shrinking_and_growing_while_busy() {
+	local load
+
+	shrink_default 352
+	make_taps 2
+	load_all >"$DIR/load" 2>&1 &
+	load=$!
+	while kill -0 "$load" 2>/dev/null; do
+		for pages in 11 40 700 11 352; do
+			set_size default "$pages"
+			sleep 0.1
+		done
+	done
+	wait "$load" || fail "$(cat "$DIR/load")"
+}
+
+# A pool that one tap has emptied still has something for the next one to come.
+test_a_new_tap_in_an_empty_pool_works() {
+	shrink_default 22
+	make_taps 1
+	fio_write_named "$DEV"
+	make_raw "$DIR/late.img" 8
+	tap_create "aio:$DIR/late.img"
+	dd if=/dev/zero of="$DEV" bs=1M count=8 oflag=direct status=none
+	dd if="$DEV" of=/dev/null bs=1M count=8 iflag=direct status=none
+}
+
+test_pages_in_use_are_few_for_few_requests() {
+	make_taps 1
+	dd if="$DEV" of=/dev/null bs=4k count=200 iflag=direct status=none
+	[ $(($(cat "$POOLS/default/size") - $(cat "$POOLS/default/free"))) -le 44 ] ||
+		fail "$(cat "$POOLS/default/free") of $(cat "$POOLS/default/size") free after reads of 4 KiB at depth 1"
+}
+
+# Under memory pressure, idle slots give their pages back.
+test_pages_come_back_under_memory_pressure() {
+	local used
+
+	make_taps 1
+	dd if="$DEV" of=/dev/null bs=1M count=8 iflag=direct status=none
+	used=$(($(cat "$POOLS/default/size") - $(cat "$POOLS/default/free")))
+	for _ in 1 2 3 4 5; do
+		echo 2 >/proc/sys/vm/drop_caches
+	done
+	[ $(($(cat "$POOLS/default/size") - $(cat "$POOLS/default/free"))) -lt "$used" ] ||
+		fail "$used pages in use, before and after"
+	fio_write_named "$DEV"
+}
+
+run_tests "$@"

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Power cuts: a guest works on an image, all that is done to the file is
+ * recorded, and every moment of it is a power cut, with various parts of what
+ * was not certain to be on the disk. In each state the image must open without
+ * damage, hold what was flushed, and hold nothing that was never written there.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "record.h"
+
+#define BLOCK_SECTORS	4096U
+#define SECTORS		(5ULL * BLOCK_SECTORS + 9)
+#define STATES		250	/* verified of a record, about */
+#define CHOICES		(CUT_ALL_BUT_ONE + 1)
+
+static void open_path(struct guest *guest, const char *path, unsigned int flags)
+{
+	char name[PATH_MAX + 16], *full = realpath(path, NULL);
+
+	snprintf(name, sizeof(name), "vhd:%s", full);
+	guest_open(guest, name, flags);
+	free(full);
+}
+
+/* Few places, so that they are written again and again. */
+static void work(struct guest *guest, unsigned int rounds)
+{
+	for (unsigned int i = 0; i < rounds; i++) {
+		uint64_t spot = guest_random(guest, 14) * 1500;
+		uint32_t n = 1 + (uint32_t)guest_random(guest, IMAGE_SECTORS_MAX);
+
+		if (spot + n > SECTORS)
+			spot = SECTORS - n;
+		guest_submit(guest, GUEST_WRITE, spot, n);
+		if (!guest_random(guest, 5))
+			guest_submit(guest, GUEST_FLUSH, 0, 0);
+		for (uint64_t turns = guest_random(guest, 3); turns; turns--)
+			guest_turn(guest);
+	}
+	guest_drain(guest);
+}
+
+static void check_sector(struct guest_io *io, const struct record *record, uint32_t time,
+			 const uint32_t *initial, uint64_t i)
+{
+	uint64_t sector = io->req.sector + i;
+	uint32_t stamp = sector_stamp(io->data + i * SECTOR_SIZE, sector);
+
+	if (stamp == NO_STAMP)
+		fail_msg("cut at %u: sector %llu is garbage", time, (unsigned long long)sector);
+	if (!record_allows(record, time, sector, initial[sector], stamp))
+		fail_msg("cut at %u: sector %llu reads as write %u, which it may not", time,
+			 (unsigned long long)sector, stamp);
+}
+
+struct verifier {
+	struct guest_watch watch;
+	const struct record *record;
+	const uint32_t *initial;
+	uint32_t time;
+};
+
+static void verify_submit(struct guest_watch *watch, struct guest_io *io)
+{
+	(void)watch;
+	(void)io;
+}
+
+static void verify_done(struct guest_watch *watch, struct guest_io *io, int err)
+{
+	struct verifier *v = container_of(watch, struct verifier, watch);
+
+	assert_int_equal(err, 0);
+	if (io->op != GUEST_READ)
+		return;
+	for (uint64_t i = 0; i < io->req.nr_sectors; i++) {
+		check_sector(io, v->record, v->time, v->initial, i);
+		/* For the guest's own check: it has no opinion. */
+		io->expect[i] = sector_stamp(io->data + i * SECTOR_SIZE, io->req.sector + i);
+	}
+}
+
+static void verify_state(struct guest *reader, const struct record *record, uint32_t time,
+			 const uint32_t *initial)
+{
+	struct verifier verifier = {
+		.watch = { verify_submit, verify_done },
+		.record = record, .initial = initial, .time = time,
+	};
+
+	check_image("state", true);
+	open_path(reader, "state", IMAGE_RDONLY);
+	reader->watch = &verifier.watch;
+	for (uint64_t spot = 0; spot < SECTORS; spot += 750) {
+		uint64_t left = SECTORS - spot;
+		uint32_t n = left < IMAGE_SECTORS_MAX ? (uint32_t)left : IMAGE_SECTORS_MAX;
+
+		guest_submit(reader, GUEST_READ, spot, n);
+	}
+	guest_drop(reader);
+	reader->watch = NULL;
+}
+
+/* A write to a sector that the record leaves alone, in a block that may be new. */
+static void verify_goes_on(struct guest *guest, const uint32_t *initial)
+{
+	const uint64_t spot = 4 * BLOCK_SECTORS + 2000;
+
+	open_path(guest, "state", 0);
+	guest->stamps[spot] = initial[spot];
+	guest_submit(guest, GUEST_READ, spot, 1);
+	guest_drain(guest);
+	guest_submit(guest, GUEST_WRITE, spot, 1);
+	guest_drain(guest);
+	guest_submit(guest, GUEST_READ, spot, 1);
+	guest_close(guest);
+	check_image("state", false);
+}
+
+/* A state is verified as it is, and some after they were written to. */
+static void verify_cut(struct guest *random, struct guest *reader, const struct record *record,
+		       uint32_t time, enum cut_choice choice, const uint32_t *initial)
+{
+	record_cut(record, time, choice, random, "state");
+	verify_state(reader, record, time, initial);
+	if (guest_random(random, 4))
+		return;
+	verify_goes_on(reader, initial);
+	verify_state(reader, record, time, initial);
+}
+
+static void verify_record(struct guest *random, const struct record *record,
+			  const uint32_t *initial)
+{
+	struct guest *reader = guest_new(SECTORS, 0);
+	uint64_t stride = 1 + 2ULL * record->now * CHOICES / STATES;
+
+	for (uint32_t time = 0; time <= record->now; time += 1 + guest_random(random, stride))
+		for (enum cut_choice choice = 0; choice < CHOICES; choice++)
+			verify_cut(random, reader, record, time, choice, initial);
+	guest_free(reader);
+}
+
+static void cut_power(struct guest *guest, const char *path, unsigned int rounds)
+{
+	uint32_t *initial = malloc(SECTORS * sizeof(*initial));
+	struct record *record = record_begin(guest, path);
+
+	memcpy(initial, guest->stamps, SECTORS * sizeof(*initial));
+	open_path(guest, path, 0);
+	work(guest, rounds);
+	guest_drop(guest);
+	guest->watch = NULL;
+	guest->aio.hook = NULL;
+	verify_record(guest, record, initial);
+	record_free(record);
+	free(initial);
+}
+
+static void test_dynamic(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	cut_power(guest, "0", 40);
+	guest_free(guest);
+}
+
+static void fill(struct guest *guest, const char *path)
+{
+	open_path(guest, path, 0);
+	guest_run(guest, 100, 100);
+	guest_close(guest);
+}
+
+static void test_differencing(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	fill(guest, "0");
+	make_child("1", "0");
+	cut_power(guest, "1", 80);
+	guest_free(guest);
+}
+
+/* Some blocks are there when it begins. */
+static void test_differencing_in_use(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	fill(guest, "0");
+	make_child("1", "0");
+	open_path(guest, "1", 0);
+	guest_run_in(guest, 30, 100, 0, 3 * BLOCK_SECTORS);
+	guest_close(guest);
+	cut_power(guest, "1", 80);
+	guest_free(guest);
+}
+
+static void put_junk_before_footer(const char *path)
+{
+	size_t bytes = 3 << 20;
+	uint8_t footer[SECTOR_SIZE], *junk = malloc(bytes);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	memset(junk, 0xa5, bytes);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(pread(fd, footer, sizeof(footer), st.st_size - SECTOR_SIZE),
+			 sizeof(footer));
+	assert_int_equal(pwrite(fd, junk, bytes, st.st_size - SECTOR_SIZE), bytes);
+	assert_int_equal(pwrite(fd, footer, sizeof(footer), st.st_size - SECTOR_SIZE + bytes),
+			 sizeof(footer));
+	close(fd);
+	free(junk);
+}
+
+/* What an earlier power cut has left before the footer is not to be seen. */
+static void test_dynamic_after_a_cut(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	put_junk_before_footer("0");
+	cut_power(guest, "0", 40);
+	guest_free(guest);
+}
+
+/* QEMU's blocks are where they fall: a new one's bitmap is over the old footer. */
+static void test_made_by_qemu(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	if (system("qemu-img create -q -f vpc -o force_size=on 0 10490368 >/dev/null 2>&1")) {
+		guest_free(guest);
+		skip();
+	}
+	cut_power(guest, "0", 40);
+	guest_free(guest);
+}
+
+/* Operations that fail, and then the power. */
+struct breaker {
+	struct aio_hook hook;
+	struct record *record;
+	unsigned int seen;
+	unsigned int period;
+};
+
+static int break_begin(struct aio_hook *hook, struct aio_op *op)
+{
+	struct breaker *breaker = container_of(hook, struct breaker, hook);
+	int err = breaker->record->hook.begin(&breaker->record->hook, op);
+
+	if (op->kind == AIO_WRITE && ++breaker->seen % breaker->period == 0)
+		err = -ENOSPC;
+	return err;
+}
+
+static void break_end(struct aio_hook *hook, struct aio_op *op, int err)
+{
+	struct breaker *breaker = container_of(hook, struct breaker, hook);
+
+	breaker->record->hook.end(&breaker->record->hook, op, err);
+}
+
+static void run_breaking(const char *path, struct guest *guest, unsigned int period)
+{
+	uint32_t *initial = malloc(SECTORS * sizeof(*initial));
+	struct breaker breaker = {
+		.hook = { break_begin, break_end },
+		.record = record_begin(guest, path),
+		.period = period,
+	};
+
+	memcpy(initial, guest->stamps, SECTORS * sizeof(*initial));
+	guest->aio.hook = &breaker.hook;
+	guest->faulty = true;
+	open_path(guest, path, 0);
+	work(guest, 40);
+	guest_drop(guest);
+	guest->watch = NULL;
+	guest->aio.hook = NULL;
+	assert_true(guest->failed > 0);
+	verify_record(guest, breaker.record, initial);
+	record_free(breaker.record);
+	free(initial);
+}
+
+static void test_failures_and_cuts(void **state)
+{
+	(void)state;
+	for (unsigned int period = 3; period < 8; period += 2) {
+		struct guest *guest = guest_new(SECTORS, test_seed());
+
+		make_dynamic("0", SECTORS);
+		run_breaking("0", guest, period);
+		guest->faulty = false;
+		guest_free(guest);
+
+		guest = guest_new(SECTORS, test_seed());
+		unlink("0");
+		make_dynamic("0", SECTORS);
+		fill(guest, "0");
+		make_child("1", "0");
+		run_breaking("1", guest, period);
+		guest_free(guest);
+		unlink("0");
+		unlink("1");
+	}
+}
+
+#define unit(function) \
+	cmocka_unit_test_setup_teardown(function, directory_enter, directory_leave)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		unit(test_dynamic),
+		unit(test_differencing),
+		unit(test_differencing_in_use),
+		unit(test_dynamic_after_a_cut),
+		unit(test_made_by_qemu),
+		unit(test_failures_and_cuts),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

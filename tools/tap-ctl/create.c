@@ -82,7 +82,8 @@ static int attach_and_open(struct creation *c, bool *detached)
 			order(c, BLKTAP_CMD_CLOSE, UNDO_TIMEOUT);
 		err = -EINTR;
 	}
-	if (err && !c->killed)
+	/* One that hangs would not detach either: it is killed, if it is ours. */
+	if (err && !c->killed && (err != -ETIMEDOUT || c->args->pid))
 		*detached = !order(c, BLKTAP_CMD_DETACH, UNDO_TIMEOUT);
 	return err;
 }

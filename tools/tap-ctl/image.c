@@ -55,13 +55,13 @@ int image_name(const char *arg, char **name)
 	char absolute[PATH_MAX];
 	struct stat st;
 
-	if (!type) {
+	if (!type || !*image_path(plain)) {
 		report("%s: not TYPE:/PATH with TYPE one of %s, %s", arg, types[0], types[1]);
 		return -EINVAL;
 	}
 	path = image_path(plain);
 	if (stat(path, &st)) {
-		report("%s: %s", *path ? path : arg, strerror(errno));
+		report("%s: %s", path, strerror(errno));
 		return -errno;
 	}
 	if (*path != '/' && !realpath(path, absolute)) {

@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 
 	if (fflush(stdout) || ferror(stdout)) {
 		report("writing the output: %s", strerror(errno));
-		err = err ?: -EIO;
+		err = err ?: -(errno ?: EIO);
 	}
 	return -err;
 }

@@ -3,7 +3,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "image.h"
+#include "steps.h"
 
 static int run_open(const struct args *args)
 {
@@ -18,7 +18,7 @@ static int run_open(const struct args *args)
 	err = client_open(&client);
 	if (err)
 		return err;
-	err = image_name(args->image, &name);
+	err = step_image(client, args->minor, args->image, &name);
 	if (!err) {
 		rq.name = name;
 		err = client_order(client, &rq, NULL);

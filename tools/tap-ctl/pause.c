@@ -3,7 +3,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "image.h"
+#include "steps.h"
 
 static int run_pause(const struct args *args)
 {
@@ -48,7 +48,7 @@ static int run_unpause(const struct args *args)
 	if (err)
 		return err;
 	if (args->image)
-		err = image_name(args->image, &name);
+		err = step_image(client, args->minor, args->image, &name);
 	if (!err) {
 		rq.name = name;
 		err = client_order(client, &rq, NULL);

@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "image.h"
 #include "node.h"
 #include "tapdisk.h"
 #include "taps.h"
@@ -30,6 +31,18 @@ int step_allocate(struct client *client, const char *node, char path[PATH_MAX])
 		return err;
 	}
 	return tap.minor;
+}
+
+int step_image(struct client *client, int minor, const char *image, char **name)
+{
+	struct message tap;
+	int err;
+
+	err = tap_get(client, minor, &tap);
+	if (err)
+		return err;
+	message_free(&tap);
+	return image_name(image, name);
 }
 
 int step_detach(struct client *client, int minor, uint32_t pid, uint32_t timeout)

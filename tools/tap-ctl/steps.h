@@ -18,6 +18,17 @@
 int step_allocate(struct client *client, const char *node, char path[PATH_MAX]);
 
 /**
+ * step_image() - look at an image's name, for a tap that must be there
+ * @client: the connection
+ * @minor: the tap
+ * @image: as typed, see image_name()
+ * @name: to be freed
+ *
+ * Returns 0 or a negative errno, reported.
+ */
+int step_image(struct client *client, int minor, const char *image, char **name);
+
+/**
  * step_detach() - detach a tap, and see its tapdisk off if that was its last
  * @client: the connection
  * @minor: the tap

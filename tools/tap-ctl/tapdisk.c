@@ -110,12 +110,11 @@ int tapdisk_watch(pid_t pid)
 	return syscall(SYS_pidfd_open, pid, 0);
 }
 
-void tapdisk_await(int watch)
+bool tapdisk_await(int watch)
 {
 	struct pollfd end = { .fd = watch, .events = POLLIN };
 
-	if (watch >= 0)
-		poll(&end, 1, STOP_TIMEOUT * 1000);
+	return watch < 0 || poll(&end, 1, STOP_TIMEOUT * 1000) > 0;
 }
 
 /* Wait for the end of our child; its status, or -1: it goes on. */
@@ -123,8 +122,9 @@ static int wait_end(pid_t pid)
 {
 	int watch = tapdisk_watch(pid), status = -1;
 
-	tapdisk_await(watch);
-	if (waitpid(pid, &status, WNOHANG) <= 0)
+	if (watch < 0)
+		return -1;
+	if (tapdisk_await(watch) && waitpid(pid, &status, 0) != pid)
 		status = -1;
 	close(watch);
 	return status;

@@ -3,6 +3,7 @@
 #ifndef TAPCTL_TAPDISK_H
 #define TAPCTL_TAPDISK_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /**
@@ -22,8 +23,8 @@ int tapdisk_spawn(pid_t *pid, int interrupt);
  */
 int tapdisk_watch(pid_t pid);
 
-/** tapdisk_await() - wait for the end of a tapdisk that is about to, 5 s at most */
-void tapdisk_await(int watch);
+/** tapdisk_await() - wait for the end of a tapdisk, 5 s at most; false: it goes on */
+bool tapdisk_await(int watch);
 
 /**
  * tapdisk_stop() - end a tapdisk that tapdisk_spawn() has started, and wait

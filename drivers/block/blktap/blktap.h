@@ -55,7 +55,7 @@ struct blktap_pool {
 	struct list_head taps;
 	atomic_t used;
 	int size;
-	struct work_struct reclaim;
+	struct delayed_work reclaim;
 };
 
 /*
@@ -251,7 +251,8 @@ struct tap_counters {
  * @mm: who mapped it; compared, never dereferenced
  * @pid: its process
  * @mapping: the address space that the mapping is of
- * @vmas: mappings that @mm has of it: 1, or 2 within an mremap()
+ * @generation: changes with each mapping; in its VMAs' vm_private_data
+ * @vmas: VMAs that it has in @mm: 1, or 2 within an mremap()
  * @gone: the tap was removed, or died: nothing may be mapped any more
  * @live: requests are accepted: mapped, not failed, not going
  * @held: no request is posted, for a pause
@@ -279,6 +280,7 @@ struct tap_ring {
 	struct mm_struct *mm;
 	struct pid *pid;
 	struct address_space *mapping;
+	unsigned long generation;
 	unsigned int vmas;
 	bool gone;
 	bool live;
@@ -333,7 +335,7 @@ struct blktap_tapdisk {
  * @dev: blktap<minor> in class blktap2; its reference count is the tap's
  * @minor: of the ring node and of the disk
  * @lock: protects what follows up to @wait
- * @removed: it has been taken out of sysfs and of the list of taps
+ * @removed: it takes no operations: being removed, or not yet there
  * @dead: its ring failed, or went while there was a disk
  * @paused: the tapdisk has said so
  * @resume_failed: and the last resume failed
@@ -341,6 +343,7 @@ struct blktap_tapdisk {
  * @disk: the disk, or NULL
  * @rdonly: the disk is read-only
  * @tapdisk: the registered tapdisk that it is attached to, or NULL
+ * @free_wanted: it is to be freed when its tapdisk lets go (FREE_TAP)
  * @pool: the pool it is in
  * @op: the operation under way, or NULL
  * @stage: what @op is doing, as BLKTAP_STATE_* bits
@@ -370,6 +373,7 @@ struct blktap {
 	struct gendisk *disk;
 	bool rdonly;
 	struct blktap_tapdisk *tapdisk;
+	bool free_wanted;
 	struct blktap_pool *pool;
 	struct blktap_op *op;
 	u32 stage;
@@ -493,6 +497,8 @@ int blktap_pool_set_default(const char *name);
 int blktap_pool_resize(struct blktap_pool *pool, unsigned long pages);
 int blktap_pool_move(struct blktap *tap, const char *name);
 void blktap_pool_leave(struct blktap *tap);
+void blktap_pool_lock(void);
+void blktap_pool_unlock(void);
 void blktap_pool_put(struct blktap_pool *pool);
 int blktap_pool_free(struct blktap_pool *pool);
 bool blktap_pool_charge(struct blktap_pool *pool);

@@ -6,6 +6,7 @@
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/poll.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -38,16 +39,24 @@ static int ring_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* A fork's copy of the mapping, let through by MADV_DOFORK, is none of ours. */
+static struct blktap *vma_tap(struct vm_area_struct *vma)
+{
+	return vma->vm_file->private_data;
+}
+
+/*
+ * A fork's copy of the mapping, let through by MADV_DOFORK, is none of ours: not
+ * in the child's mm, nor when the child maps the ring itself later.
+ */
 static bool vma_counts(struct vm_area_struct *vma, struct tap_ring *ring)
 {
-	return vma->vm_mm == ring->mm;
+	return ring->vmas && vma->vm_mm == ring->mm &&
+	       (unsigned long)vma->vm_private_data == ring->generation;
 }
 
 static void ring_vma_open(struct vm_area_struct *vma)
 {
-	struct blktap *tap = vma->vm_private_data;
-	struct tap_ring *ring = &tap->ring;
+	struct tap_ring *ring = &vma_tap(vma)->ring;
 
 	spin_lock(&ring->lock);
 	if (vma_counts(vma, ring))
@@ -57,12 +66,12 @@ static void ring_vma_open(struct vm_area_struct *vma)
 
 static void ring_vma_close(struct vm_area_struct *vma)
 {
-	struct blktap *tap = vma->vm_private_data;
+	struct blktap *tap = vma_tap(vma);
 	struct tap_ring *ring = &tap->ring;
 	bool last;
 
 	spin_lock(&ring->lock);
-	last = vma_counts(vma, ring) && ring->vmas && !--ring->vmas;
+	last = vma_counts(vma, ring) && !--ring->vmas;
 	spin_unlock(&ring->lock);
 	if (last)
 		tap_ring_stop(tap);
@@ -94,8 +103,7 @@ static struct page *ring_page(struct tap_ring *ring, pgoff_t pgoff)
  */
 static vm_fault_t ring_vma_fault(struct vm_fault *vmf)
 {
-	struct blktap *tap = vmf->vma->vm_private_data;
-	struct tap_ring *ring = &tap->ring;
+	struct tap_ring *ring = &vma_tap(vmf->vma)->ring;
 	struct page *page;
 	bool same;
 
@@ -129,9 +137,8 @@ static const struct vm_operations_struct ring_vm_ops = {
 
 static vm_fault_t layout_vma_fault(struct vm_fault *vmf)
 {
-	struct blktap *tap = vmf->vma->vm_private_data;
 	pgoff_t index = vmf->pgoff - BLKTAP_LAYOUT_PGOFF;
-	struct tap_ring *ring = &tap->ring;
+	struct tap_ring *ring = &vma_tap(vmf->vma)->ring;
 	struct page *page = NULL;
 
 	spin_lock(&ring->lock);
@@ -160,7 +167,6 @@ static int layout_mmap(struct blktap *tap, struct vm_area_struct *vma)
 	err = tap_ring_map_layout(tap, vma);
 	if (err)
 		return err;
-	vma->vm_private_data = tap;
 	vma->vm_ops = &layout_vm_ops;
 	return 0;
 }
@@ -179,7 +185,6 @@ static int ring_mmap(struct file *file, struct vm_area_struct *vma)
 	err = tap_ring_start(tap, vma);
 	if (err)
 		return err;
-	vma->vm_private_data = tap;
 	vma->vm_ops = &ring_vm_ops;
 	return 0;
 }
@@ -352,13 +357,9 @@ static int ioctl_add_file(struct blktap *tap, void __user *arg)
 	return err;
 }
 
-static long ring_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
+			  unsigned long arg)
 {
-	struct blktap *tap = file->private_data;
-
-	if (!tap_ring_mapped_by(&tap->ring, current->mm))
-		return -EACCES;
-
 	switch (cmd) {
 	case BLKTAP_IOCTL_RESPOND:
 		return tap_ring_respond(tap);
@@ -380,6 +381,21 @@ static long ring_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return ioctl_add_file(tap, (void __user *)arg);
 	}
 	return -ENOTTY;
+}
+
+/* The caller serves a disk: memory it needs here must not wait for that disk. */
+static long ring_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct blktap *tap = file->private_data;
+	unsigned int noio;
+	long ret;
+
+	if (!tap_ring_mapped_by(&tap->ring, current->mm))
+		return -EACCES;
+	noio = memalloc_noio_save();
+	ret = ring_ioctl_do(tap, cmd, arg);
+	memalloc_noio_restore(noio);
+	return ret;
 }
 
 /* No compat_ioctl: the structs hold longs, and old tapdisks are 64-bit. */

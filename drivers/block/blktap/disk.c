@@ -90,7 +90,8 @@ DISK_RELEASE(disk_release, disk)
 {
 	struct blktap *tap = disk->private_data;
 
-	if (!atomic_dec_and_test(&tap->openers))
+	/* One that was removed by force may be open long after. */
+	if (READ_ONCE(tap->disk) != disk || !atomic_dec_and_test(&tap->openers))
 		return;
 	tap_ring_closed(&tap->ring);
 	wake_up_all(&tap->wait);
@@ -213,15 +214,17 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 	set_disk_ro(disk, tap->rdonly);
 	set_bit(GD_SUPPRESS_PART_SCAN, &disk->state);
 	tap->no_open = false;
+	atomic_set(&tap->openers, 0);
+	WRITE_ONCE(tap->disk, disk);
 
 	get_device(&tap->dev);
 	err = add_disk(disk);
 	if (err) {
+		WRITE_ONCE(tap->disk, NULL);
 		put_disk(disk);
 		blktap_put(tap);
 		return err;
 	}
-	tap->disk = disk;
 	queue_work(blktap_op_wq, &tap->scan);
 	return 0;
 }
@@ -259,7 +262,9 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 	err = parse_params(params, &limits);
 	if (err)
 		return err;
+	spin_lock(&tap->ring.lock);
 	memset(&tap->ring.count, 0, sizeof(tap->ring.count));
+	spin_unlock(&tap->ring.lock);
 	err = disk_choose_mode(tap, params);
 	if (err)
 		return err;
@@ -352,7 +357,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	blk_mq_free_tag_set(&tap->tags);
 	tap_direct_open(tap);
 	tap_direct_free(tap);
-	tap->disk = NULL;
+	WRITE_ONCE(tap->disk, NULL);
 	tap->paused = false;
 	tap->resume_failed = false;
 	tap_ring_hold(tap, false);

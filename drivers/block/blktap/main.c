@@ -4,7 +4,7 @@
 
 #include "blktap.h"
 
-/* In the order of their dependence; the interfaces that make taps come last. */
+/* In the order of their dependence; until there is a pool there are no taps. */
 static const struct {
 	int (*init)(void);
 	void (*exit)(void);
@@ -13,9 +13,9 @@ static const struct {
 	{ blktap_disk_init,	blktap_disk_exit },
 	{ blktap_chardev_init,	blktap_chardev_exit },
 	{ blktap_class_init,	blktap_class_exit },
+	{ blktap_netlink_init,	blktap_netlink_exit },
 	{ blktap_control_init,	blktap_control_exit },
 	{ blktap_pool_init,	blktap_pool_exit },
-	{ blktap_netlink_init,	blktap_netlink_exit },
 };
 
 static void exit_parts(unsigned int nr)

@@ -248,6 +248,18 @@ static int dump_taps(struct sk_buff *skb, struct netlink_callback *cb)
 	return err && !skb->len ? err : skb->len;
 }
 
+/* The sender won't know of the tap: it has to go. */
+static void undo_alloc(struct blktap *tap)
+{
+	struct blktap_op *op = blktap_op_alloc(tap, BLKTAP_CMD_FREE,
+					       BLKTAP_TIMEOUT);
+
+	if (!op)
+		return;
+	blktap_op_start(op);
+	blktap_op_put(op);
+}
+
 static int doit_alloc(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr *attr = info->attrs[BLKTAP_A_MINOR];
@@ -264,6 +276,8 @@ static int doit_alloc(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(tap))
 		return PTR_ERR(tap);
 	err = reply_tap(info, tap);
+	if (err)
+		undo_alloc(tap);
 	blktap_put(tap);
 	return err;
 }
@@ -615,7 +629,7 @@ void blktap_netlink_event(u32 event, struct blktap *tap, struct pid *pid)
 
 static struct sk_buff *done_msg(struct blktap_op *op, u32 event, bool text)
 {
-	size_t len = op->text ? strlen(op->text) + 1 : 0;
+	size_t len = text && op->text ? strlen(op->text) + 1 : 0;
 	struct sk_buff *skb = genlmsg_new(len + 256, GFP_KERNEL);
 	bool fits;
 	void *head;
@@ -640,19 +654,20 @@ static struct sk_buff *done_msg(struct blktap_op *op, u32 event, bool text)
  * blktap_netlink_done - an operation has ended: tell the group
  * @op: the operation
  *
- * Return: the DONE message for the one who asked, for blktap_netlink_send();
- * NULL for want of memory.
+ * Return: the DONE message for the one who asked, for blktap_netlink_send(),
+ * at least without its text; NULL where there is no memory for even that.
  */
 struct sk_buff *blktap_netlink_done(struct blktap_op *op)
 {
-	struct sk_buff *event;
+	struct sk_buff *event, *done;
 
 	if (op->cmd != BLKTAP_CMD_STATS) {
 		event = done_msg(op, BLKTAP_EVENT_DONE, op->error);
 		if (event)
 			multicast(event);
 	}
-	return done_msg(op, 0, true);
+	done = done_msg(op, 0, true);
+	return done ?: done_msg(op, 0, false);
 }
 
 /* Send a message to a port; 0: to nobody. */

@@ -7,7 +7,7 @@
  * not kept waiting. A tap has one at a time, but for STATS. A tapdisk that has
  * registered gets orders, another one the ring's messages.
  */
-#include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "blktap.h"
@@ -30,7 +30,7 @@ static long op_left(const struct blktap_op *op)
 #define op_wait(op, cond) ({						\
 	struct blktap_op *_op = (op);					\
 									\
-	wait_event_timeout(_op->tap->wait, cond, op_left(_op)) ?	\
+	wait_event_idle_timeout(_op->tap->wait, cond, op_left(_op)) ?	\
 		0 : -ETIMEDOUT;						\
 })
 
@@ -106,6 +106,11 @@ static int op_order_to(struct blktap_op *op, struct blktap_tapdisk *td,
 	return 0;
 }
 
+static bool op_message_over(struct blktap *tap)
+{
+	return READ_ONCE(tap->msg_answered) || !tap_ring_live(&tap->ring);
+}
+
 /* Post a message and wait for its ioctl, PAUSE or RESUME. */
 static int op_message(struct blktap_op *op, u8 msg)
 {
@@ -117,11 +122,13 @@ static int op_message(struct blktap_op *op, u8 msg)
 	tap->msg_error = 0;
 	mutex_unlock(&tap->lock);
 	tap_ring_message(&tap->ring, msg);
-	err = op_wait(op, READ_ONCE(tap->msg_answered) ||
-			  !tap_ring_live(&tap->ring));
+	err = op_wait(op, op_message_over(tap));
 	tap_ring_message(&tap->ring, BLKTAP_MSG_NONE);
 	if (err)
 		return op_fail(op, err, "tap %u: the tapdisk does not answer messages",
+			       tap->minor);
+	if (!READ_ONCE(tap->msg_answered))
+		return op_fail(op, -EIO, "tap %u: the tapdisk has gone or failed",
 			       tap->minor);
 	return READ_ONCE(tap->msg_error);
 }
@@ -188,6 +195,8 @@ static int op_detach(struct blktap_op *op)
 	if (err && tap_ring_mapped(&tap->ring))
 		return err;
 	err = op_wait(op, !tap_ring_mapped(&tap->ring));
+	if (err && !td)
+		tap_ring_message(&tap->ring, BLKTAP_MSG_NONE);
 	return err ? op_fail(op, err, "tap %u: the tapdisk keeps its ring mapped",
 			     tap->minor) : 0;
 }
@@ -253,11 +262,17 @@ static int op_close_once(struct blktap_op *op)
 	td = op_tapdisk(op);
 	if (td) {
 		err = op_order_to(op, td, BLKTAP_ORDER_CLOSE, NULL);
+		if (!err && READ_ONCE(tap->disk))
+			err = op_fail(op, -EPROTO,
+				      "tap %u: tapdisk %d has not removed the disk",
+				      tap->minor, pid_nr(td->pid));
 		blktap_tapdisk_put(td);
 		return err;
 	}
 	tap_ring_message(&tap->ring, BLKTAP_MSG_CLOSE);
 	err = op_wait(op, !READ_ONCE(tap->disk) || !tap_ring_live(&tap->ring));
+	if (err)
+		tap_ring_message(&tap->ring, BLKTAP_MSG_NONE);
 	if (err)
 		return op_fail(op, err, "tap %u: the tapdisk does not answer messages",
 			       tap->minor);
@@ -435,7 +450,7 @@ static void op_resume_end(struct blktap_op *op, bool renamed, char *old,
 
 	mutex_lock(&tap->lock);
 	if (renamed) {
-		if (err)
+		if (err && tap->paused)
 			swap(tap->name, old);
 		kfree(old);
 	}
@@ -537,9 +552,11 @@ static void op_tell(struct blktap_op *op)
 	mutex_unlock(&ops_lock);
 }
 
+/* While a ring is held nothing here may wait for memory that its disk has. */
 static void op_work(struct work_struct *work)
 {
 	struct blktap_op *op = container_of(work, struct blktap_op, work);
+	unsigned int noio = memalloc_noio_save();
 	struct blktap *tap = op->tap;
 
 	op->error = op_do(op);
@@ -556,6 +573,7 @@ static void op_work(struct work_struct *work)
 	op_tell(op);
 	complete_all(&op->done);
 	blktap_op_put(op);
+	memalloc_noio_restore(noio);
 }
 
 static void op_release(struct kref *ref)
@@ -666,6 +684,7 @@ int blktap_op_free(struct blktap *tap)
 	flush_work(&tap->detach);
 	if (!tap_ring_mapped(&tap->ring) && !READ_ONCE(tap->disk))
 		return blktap_op_run(tap, BLKTAP_CMD_FREE);
+	WRITE_ONCE(tap->free_wanted, true);
 	op = blktap_op_alloc(tap, BLKTAP_CMD_FREE, BLKTAP_TIMEOUT);
 	if (!op)
 		return -ENOMEM;
@@ -698,7 +717,8 @@ int blktap_op_init(void)
 				       WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!blktap_io_wq)
 		goto out_wq;
-	blktap_op_wq = alloc_workqueue("blktap-op", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	blktap_op_wq = alloc_workqueue("blktap-op", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				       WQ_MAX_ACTIVE);
 	if (blktap_op_wq)
 		return 0;
 	destroy_workqueue(blktap_io_wq);

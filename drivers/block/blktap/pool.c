@@ -14,6 +14,9 @@
 #include "blktap.h"
 #include "compat.h"
 
+/* An exhausted pool is not looked over for every request. */
+#define RECLAIM_DELAY	(HZ / 50 + 1)
+
 static DEFINE_MUTEX(pools_lock);
 static LIST_HEAD(pools);
 static struct blktap_pool *pool_default;
@@ -70,8 +73,8 @@ static const struct kobj_type pool_type = {
 /* Takes pages from the taps of a pool that have nothing to do. */
 static void reclaim_work(struct work_struct *work)
 {
-	struct blktap_pool *pool = container_of(work, struct blktap_pool,
-						reclaim);
+	struct blktap_pool *pool = container_of(to_delayed_work(work),
+						struct blktap_pool, reclaim);
 	struct blktap *tap;
 
 	mutex_lock(&pools_lock);
@@ -79,6 +82,8 @@ static void reclaim_work(struct work_struct *work)
 		if (tap_ring_idle(&tap->ring))
 			tap_slot_reclaim(tap, UINT_MAX);
 	list_for_each_entry(tap, &pool->taps, pool_node) {
+		if (!blktap_pool_free(pool))
+			break;
 		tap_ring_pump(tap);
 		tap_ring_kick(&tap->ring);
 	}
@@ -105,7 +110,7 @@ static struct blktap_pool *pool_create(const char *name)
 	if (!pool)
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&pool->taps);
-	INIT_WORK(&pool->reclaim, reclaim_work);
+	INIT_DELAYED_WORK(&pool->reclaim, reclaim_work);
 	pool->size = BLKTAP_POOL_DEFAULT;
 	err = kobject_init_and_add(&pool->kobj, &pool_type, pools_dir, "%s",
 				   name);
@@ -236,6 +241,17 @@ int blktap_pool_resize(struct blktap_pool *pool, unsigned long pages)
 	return 0;
 }
 
+/* Keep pages from being reclaimed. Nests in blktap.lock. */
+void blktap_pool_lock(void)
+{
+	mutex_lock(&pools_lock);
+}
+
+void blktap_pool_unlock(void)
+{
+	mutex_unlock(&pools_lock);
+}
+
 /* Pages that could still be charged. */
 int blktap_pool_free(struct blktap_pool *pool)
 {
@@ -301,7 +317,7 @@ void blktap_pool_uncharge(struct blktap_pool *pool, unsigned int nr)
 void blktap_pool_wanted(struct blktap_pool *pool)
 {
 	kobject_get(&pool->kobj);
-	if (!queue_work(blktap_wq, &pool->reclaim))
+	if (!queue_delayed_work(blktap_wq, &pool->reclaim, RECLAIM_DELAY))
 		kobject_put(&pool->kobj);
 }
 
@@ -388,7 +404,7 @@ out_dir:
 void blktap_pool_exit(void)
 {
 	compat_shrinker_del(pool_shrinker);
-	flush_workqueue(blktap_wq);
+	flush_delayed_work(&pool_default->reclaim);
 	pool_exit_default();
 	kobject_put(pools_dir);
 }

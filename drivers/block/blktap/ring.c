@@ -231,6 +231,7 @@ static void ring_post(struct blktap *tap, struct tap_slot *slot)
 	slot->state = SLOT_POSTED;
 	ring->owned--;
 	count_posted(&ring->count, slot);
+	/* The tapdisk sees the request before it sees that there is one. */
 	smp_store_release(&ring->shared->req_prod, ++ring->req_prod);
 	spin_unlock(&ring->lock);
 }
@@ -601,7 +602,7 @@ static void shared_init(struct blktap_ring *shared)
 /**
  * tap_ring_start - the ring is being mapped
  * @tap: the tap
- * @vma: the mapping; its open and close are counted from here on
+ * @vma: the mapping; its vm_private_data is set, its opens and closes count
  *
  * Context: under mmap_lock. Return: 0, -EBUSY where it is mapped, -ENODEV
  * where the tap is going or dead.
@@ -629,6 +630,7 @@ int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma)
 		ring->pid = get_pid(task_tgid(current));
 		ring->mapping = vma->vm_file->f_mapping;
 		ring->vmas = 1;
+		vma->vm_private_data = (void *)(++ring->generation);
 		ring->live = true;
 		ring->held = false;
 		ring->event_idx = false;
@@ -648,7 +650,7 @@ int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma)
 /**
  * tap_ring_map_layout - the layout pages are being mapped
  * @tap: the tap
- * @vma: the mapping
+ * @vma: the mapping; its vm_private_data is set
  *
  * The pages are there until the ring is unmapped. Context: under mmap_lock.
  */
@@ -669,8 +671,10 @@ int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma)
 		err = -EACCES;
 	if (!err && ring->layout[0])
 		err = -EBUSY;
-	if (!err)
+	if (!err) {
 		memcpy(ring->layout, pages, sizeof(pages));
+		vma->vm_private_data = (void *)ring->generation;
+	}
 	spin_unlock(&ring->lock);
 	for (i = 0; err && i < BLKTAP_RING_SIZE; i++)
 		if (pages[i])
@@ -705,9 +709,25 @@ static void tap_detached(struct blktap *tap)
 		blktap_set_name(tap, NULL);
 }
 
+/* FREE_TAP was told that the tap goes when the tapdisk lets go of it. */
+static void free_if_wanted(struct blktap *tap)
+{
+	struct blktap_op *op;
+
+	if (!READ_ONCE(tap->free_wanted))
+		return;
+	op = blktap_op_alloc(tap, BLKTAP_CMD_FREE, BLKTAP_TIMEOUT);
+	if (!op)
+		return;
+	blktap_op_start(op);
+	blktap_op_put(op);
+}
+
+/* Queued once for each mapping's end, and a mapping waits for the last one's. */
 static void detach_work(struct work_struct *work)
 {
 	struct blktap *tap = container_of(work, struct blktap, detach);
+	unsigned int noio = memalloc_noio_save();
 	struct tap_ring *ring = &tap->ring;
 	struct page *layout[BLKTAP_RING_SIZE];
 	struct blktap_tapdisk *td;
@@ -750,6 +770,8 @@ static void detach_work(struct work_struct *work)
 		atomic_dec(&td->taps);
 		blktap_tapdisk_put(td);
 	}
+	free_if_wanted(tap);
+	memalloc_noio_restore(noio);
 }
 
 void tap_ring_init(struct tap_ring *ring)

@@ -199,7 +199,8 @@ static void slot_disown(struct blktap *tap, struct tap_slot *slot)
  * tap_slot_release_all - take away the pages of all slots
  * @tap: the tap, locked; nothing can be queued, and no request is in the ring
  *
- * Waits for a reclaim that is at work on a slot. Context: may sleep.
+ * The pools' lock keeps reclaim away, so that every slot is free to be emptied.
+ * Context: may sleep.
  */
 void tap_slot_release_all(struct blktap *tap)
 {
@@ -207,13 +208,14 @@ void tap_slot_release_all(struct blktap *tap)
 	unsigned int i;
 
 	lockdep_assert_held(&tap->lock);
-	wait_event(tap->wait, !READ_ONCE(ring->owned));
+	blktap_pool_lock();
 	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
 		if (!slot_own_idle(ring, &ring->slots[i]))
 			continue;
 		slot_empty(tap, &ring->slots[i], true);
 		slot_disown(tap, &ring->slots[i]);
 	}
+	blktap_pool_unlock();
 }
 
 /**

@@ -66,10 +66,13 @@ struct blktap *blktap_alloc(int minor)
 
 	if (minor >= (int)BLKTAP_MINORS)
 		return ERR_PTR(-EINVAL);
+	if (!try_module_get(THIS_MODULE))
+		return ERR_PTR(-ENODEV);
 	tap = kzalloc(sizeof(*tap), GFP_KERNEL);
-	if (!tap)
+	if (!tap) {
+		module_put(THIS_MODULE);
 		return ERR_PTR(-ENOMEM);
-	__module_get(THIS_MODULE);
+	}
 	blktap_init(tap);
 
 	err = xa_alloc(&blktap_taps, &tap->minor, XA_ZERO_ENTRY, limit,
@@ -85,16 +88,21 @@ struct blktap *blktap_alloc(int minor)
 	err = blktap_pool_move(tap, NULL);
 	if (err)
 		goto out_minor;
+	get_device(&tap->dev);
+	tap->removed = true;
 	err = device_add(&tap->dev);
 	if (err)
-		goto out_pool;
+		goto out_ref;
 
-	get_device(&tap->dev);
 	xa_store(&blktap_taps, tap->minor, tap, GFP_KERNEL);
+	mutex_lock(&tap->lock);
+	tap->removed = false;
+	mutex_unlock(&tap->lock);
 	blktap_netlink_event(BLKTAP_EVENT_TAP_ADDED, tap, NULL);
 	return tap;
 
-out_pool:
+out_ref:
+	put_device(&tap->dev);
 	blktap_pool_leave(tap);
 out_minor:
 	xa_erase(&blktap_taps, tap->minor);
@@ -157,7 +165,9 @@ void blktap_remove(struct blktap *tap)
 	xa_store(&blktap_taps, tap->minor, XA_ZERO_ENTRY, GFP_KERNEL);
 	blktap_netlink_event(BLKTAP_EVENT_TAP_REMOVED, tap, NULL);
 	device_del(&tap->dev);
+	mutex_lock(&tap->lock);
 	blktap_pool_leave(tap);
+	mutex_unlock(&tap->lock);
 	xa_erase(&blktap_taps, tap->minor);
 	put_device(&tap->dev);
 }

@@ -219,9 +219,11 @@ int blktap_tapdisk_order(struct blktap_tapdisk *td, struct blktap *tap,
 	init_completion(&order.done);
 	if (!order_post(td, &order))
 		return -ESRCH;
-	if (!wait_for_completion_timeout(&order.done, left) &&
+	/* Interruptible, but for the signals that a kworker doesn't get: idle. */
+	if (wait_for_completion_interruptible_timeout(&order.done, left) <= 0 &&
 	    !order_withdraw(td, &order))
 		return -ETIMEDOUT;
+	kfree(*text);
 	*text = order.text;
 	return order.status;
 }

@@ -89,7 +89,7 @@ static void bad_names_are_refused(void **state)
 		{ "", -EINVAL }, { "d.vhd", -EINVAL }, { "/d.vhd", -EINVAL },
 		{ "qcow2:d.vhd", -EINVAL }, { "vh:d.vhd", -EINVAL }, { "vhdx:d.vhd", -EINVAL },
 		{ "VHD:d.vhd", -EINVAL }, { "tap:d.vhd", -EINVAL }, { "tap:", -EINVAL },
-		{ "vhd", -EINVAL }, { "vhd:", -ENOENT }, { "vhd:nothere", -ENOENT },
+		{ "vhd", -EINVAL }, { "vhd:", -EINVAL }, { "vhd:nothere", -ENOENT },
 		{ "vhd:d.vhd/x", -ENOTDIR },
 	};
 	char *name = NULL;

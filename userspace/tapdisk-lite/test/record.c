@@ -180,7 +180,7 @@ static void cut_apply_some(struct cut *cut, const struct record_op *op, struct g
 
 static bool uncertain(const struct record_op *op, uint32_t time, uint32_t synced)
 {
-	return op->kind != AIO_SYNC && op->begin < time && op->end > synced;
+	return op->kind != AIO_SYNC && op->begin < time && (op->err || op->end > synced);
 }
 
 static unsigned int count_uncertain(const struct record *record, uint32_t time, uint32_t synced)

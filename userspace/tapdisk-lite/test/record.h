@@ -5,9 +5,9 @@
  * guest may then expect of it.
  *
  * Time is a count of events. What is certainly on the disk at a time: what had
- * ended before an fdatasync began which has ended by then. All else that had
- * begun may be there or not, each sector for itself, in any order but that of
- * operations on the same sector.
+ * ended well before an fdatasync began which has ended by then. All else that
+ * had begun, and what has failed, may be there or not, each sector for itself,
+ * in any order but that of operations on the same sector.
  */
 #ifndef TAPDISK_TEST_RECORD_H
 #define TAPDISK_TEST_RECORD_H

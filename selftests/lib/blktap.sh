@@ -65,7 +65,10 @@ requires_fs() {
 
 # defer COMMAND...: runs at the end of the case, last one first.
 defer() {
-	DEFERRED+=("$(printf '%q ' "$@")")
+	local command
+
+	printf -v command '%q ' "$@"
+	DEFERRED+=("$command")
 }
 
 run_deferred() {
@@ -97,17 +100,17 @@ expect_match() {
 # something on stderr that REGEX is found in (no matter the case), and nothing
 # on stdout.
 expect_fail() {
-	local status=$1 regex=$2 rc=0 dir
+	local status=$1 regex=$2 rc=0 said
 	shift 2
 
-	dir=$(mktemp -d)
-	"$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	sed "s/^/$1: /" "$dir/err"
-	[ $rc = "$status" ] || fail "'$*' exited with $rc, wanted $status: $(cat "$dir/out")"
-	[ ! -s "$dir/out" ] || fail "'$*' failed but printed: $(cat "$dir/out")"
-	grep -Eiq -- "$regex" "$dir/err" ||
-		fail "'$*' said '$(cat "$dir/err")', wanted /$regex/"
-	rm -r "$dir"
+	"$@" >"$DIR/.out" 2>"$DIR/.err" || rc=$?
+	said=$(<"$DIR/.err")
+	echo "$* says: $said"
+	[ $rc = "$status" ] || fail "'$*' exited with $rc, wanted $status: $(<"$DIR/.out")"
+	[ ! -s "$DIR/.out" ] || fail "'$*' failed but printed: $(<"$DIR/.out")"
+	shopt -s nocasematch
+	[[ $said =~ $regex ]] || fail "'$*' said '$said', wanted /$regex/"
+	shopt -u nocasematch
 }
 
 # expect_write_fails FILE VALUE ERRNO-TEXT: what write(2) to a knob says.
@@ -191,7 +194,7 @@ tap_create() {
 	PID=$(tap_pid "$MINOR")
 	[ -n "$PID" ] || fail "no pid for minor $MINOR in: $(tap-ctl list)"
 	# shellcheck disable=SC2034 # for the test
-	TD=$(disk_name "$DEV")
+	TD=$(disk_name "$MINOR")
 	defer tap_destroy_if_there "$MINOR"
 }
 
@@ -200,11 +203,17 @@ tap_line() { # MINOR: its line of tap-ctl list
 }
 
 tap_pid() { # MINOR
-	tap_line "$1" | sed -n 's/^pid=\([0-9]*\) .*/\1/p'
+	local line
+
+	line=$(tap_line "$1")
+	[[ ! $line =~ ^pid=([0-9]+)\  ]] || echo "${BASH_REMATCH[1]}"
 }
 
 tap_state() { # MINOR
-	tap_line "$1" | sed -n 's/.*state=\([0-9a-fx]*\).*/\1/p'
+	local line
+
+	line=$(tap_line "$1")
+	[[ ! $line =~ state=([0-9a-fx]+) ]] || echo "${BASH_REMATCH[1]}"
 }
 
 tap_destroy() { # MINOR
@@ -215,7 +224,7 @@ tap_destroy() { # MINOR
 tap_destroy_if_there() { # MINOR
 	local pid
 
-	[ -n "$(tap_line "$1")" ] || return 0
+	[ -e "$CLASS/blktap$1" ] || return 0
 	pid=$(tap_pid "$1")
 	if [ -n "$pid" ]; then
 		tap-ctl destroy -p "$pid" -m "$1"
@@ -224,13 +233,14 @@ tap_destroy_if_there() { # MINOR
 	fi
 }
 
-# disk_name NODE: the disk's name in /sys/block.
+# disk_name MINOR: the name of a tap's disk in /sys/block.
 disk_name() {
-	local dev
+	local d dev
 
-	dev=$(stat -L -c '%t:%T' "$1")
-	dev=$(readlink -f "/sys/dev/block/$((16#${dev%:*})):$((16#${dev#*:}))")
-	echo "${dev##*/}"
+	for d in /sys/block/td[a-z]*; do
+		{ read -r dev <"$d/dev"; } 2>/dev/null || continue
+		[ "${dev#*:}" != "$1" ] || echo "${d##*/}"
+	done
 }
 
 # mount_on FSTYPE NODE DIRECTORY
@@ -347,8 +357,8 @@ run_case() {
 	local log mark left end began=$SECONDS
 
 	mark="blktap selftest ${0##*/} $2 $$"
-	log=$(mktemp)
 	DIR=$SCRATCH/$2
+	log=$SCRATCH/$2.log
 	mkdir -p "$DIR"
 	echo "$mark" >/dev/kmsg
 	run_body "$2" "$log"

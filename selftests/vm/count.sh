@@ -10,7 +10,7 @@ planned=0
 
 count_case() { # LINE
 	case $1 in
-	"ok "[0-9]*"# SKIP"* | "ok "[0-9]*"# skip"*) : $((cases_skipped++)) ;;
+	"ok "[0-9]*"# SKIP"* | "not ok "[0-9]*"# SKIP"*) : $((cases_skipped++)) ;;
 	"ok "[0-9]*) : $((cases_ok++)) ;;
 	"not ok "[0-9]*) : $((cases_bad++)) ;;
 	1..[0-9]*) planned=${1#1..} planned=${planned%%[!0-9]*} ;;

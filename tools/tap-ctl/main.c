@@ -11,10 +11,6 @@
 #include "command.h"
 #include "report.h"
 
-#ifndef BLKTAP_VERSION
-#define BLKTAP_VERSION "4.0"
-#endif
-
 static const struct command *const commands[] = {
 	&cmd_list,  &cmd_create,  &cmd_destroy, &cmd_pause, &cmd_unpause,  &cmd_stats,
 	&cmd_spawn, &cmd_allocate, &cmd_attach, &cmd_open,  &cmd_close,    &cmd_detach,

@@ -18,6 +18,9 @@ build/selftests/unit-tap-ctl: $(unit-tap-ctl-src:%.c=build/%.o)
 $(sort $(tap-ctl-src:%.c=build/%.o) $(unit-tap-ctl-src:%.c=build/%.o)): \
 	all-cppflags += -D_GNU_SOURCE
 
+build/tools/tap-ctl/main.o: \
+	all-cppflags += -DBLKTAP_VERSION='$(shell sed -n 's/^PACKAGE_VERSION=//p' dkms.conf)'
+
 COMPLETIONS += tools/tap-ctl/completion.bash
 
 # A script among the unit tests, which are run from there.

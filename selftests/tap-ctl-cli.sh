@@ -1,0 +1,274 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 150
+# What tap-ctl prints and how it exits, as scripts have come to expect it.
+. "$(dirname "$0")/lib/blktap.sh"
+
+image() {
+	make_raw "$DIR/a.img" 8
+	make_dynamic "$DIR/a.vhd" 8
+}
+
+# on_terminal COMMAND: what it prints there, line ends made plain.
+on_terminal() {
+	requires script
+	script -qec "$1" /dev/null </dev/null | tr -d '\r'
+}
+
+test_create_prints_the_device_path_only() {
+	image
+	expect_eq "$(tap-ctl create -a "vhd:$DIR/a.vhd")" "$NODES/tapdev0" "stdout of create"
+	defer tap_destroy_if_there 0
+	[ -b "$NODES/tapdev0" ] || fail "the node is not there"
+	expect_eq "$(stat -c '%t:%T' "$NODES/tapdev0")" \
+		"$(printf '%x:0' "$(tap-ctl major)")" "major and minor of the node"
+}
+
+test_historical_prefixes() {
+	local name
+
+	image
+	for name in "tap:aio:$DIR/a.img" "tapdisk:aio:$DIR/a.img" \
+		"tap:tapdisk:aio:$DIR/a.img" "tap:vhd:$DIR/a.vhd"; do
+		tap_create "$name"
+		expect_match "$(tap_line "$MINOR")" ".* args=(aio|vhd):$DIR/a.(img|vhd)" "list"
+		tap_destroy "$MINOR"
+	done
+}
+
+test_list_not_on_a_terminal() {
+	local pid minor
+
+	image
+	expect_eq "$(tap-ctl list)" "" "list of nothing"
+	tap_create "vhd:$DIR/a.vhd"
+	expect_eq "$(tap-ctl list)" "pid=$PID minor=$MINOR state=0 args=vhd:$DIR/a.vhd" "running"
+	tap-ctl pause -p "$PID" -m "$MINOR"
+	expect_eq "$(tap-ctl list)" "pid=$PID minor=$MINOR state=0x2a args=vhd:$DIR/a.vhd" "paused"
+	tap-ctl unpause -p "$PID" -m "$MINOR"
+	tap-ctl close -p "$PID" -m "$MINOR"
+	expect_eq "$(tap-ctl list)" "pid=$PID minor=$MINOR state=0x2" "closed"
+	tap-ctl detach -p "$PID" -m "$MINOR"
+	expect_eq "$(tap-ctl list)" "minor=$MINOR state=0" "allocated"
+	tap-ctl free -m "$MINOR"
+	pid=$(tap-ctl spawn)
+	expect_eq "$(tap-ctl list)" "pid=$pid" "an idle tapdisk"
+	kill "$pid"
+	wait_for 5 not test -d "/proc/$pid"
+	wait_for 5 list_is_empty
+}
+
+list_is_empty() {
+	[ -z "$(tap-ctl list)" ]
+}
+
+test_list_on_a_terminal() {
+	local pid
+
+	image
+	tap_create "vhd:$DIR/a.vhd"
+	expect_eq "$(on_terminal "tap-ctl list -m $MINOR")" \
+		"$(printf '%8d %4d %4d %10s %s' "$PID" "$MINOR" 0 vhd "$DIR/a.vhd")" "a tap"
+	tap_destroy "$MINOR"
+	tap-ctl allocate >/dev/null
+	defer tap-ctl free -m 0
+	expect_eq "$(on_terminal "tap-ctl list")" \
+		"$(printf '%8s %4d %4d %10s %s' - 0 0 - -)" "an allocated tap"
+	pid=$(tap-ctl spawn)
+	expect_eq "$(on_terminal "tap-ctl list -p $pid")" \
+		"$(printf '%8d %4s %4s %10s %s' "$pid" - - - -)" "an idle tapdisk"
+	kill "$pid"
+	wait_for 5 not test -d "/proc/$pid"
+}
+
+test_spawn() {
+	local pid said
+
+	pid=$(tap-ctl spawn)
+	expect_match "$pid" "[0-9]+" "stdout of spawn"
+	expect_eq "$(cat "/proc/$pid/comm")" tapdisk "the process"
+	expect_eq "$(ps -o sid= -p "$pid" | tr -d ' ')" "$pid" "its session"
+	kill "$pid"
+	said=$(on_terminal "tap-ctl spawn")
+	expect_match "$said" "tapdisk spawned with pid [0-9]+" "spawn on a terminal"
+	kill "${said##* }"
+	wait_for 5 not test -d "/proc/${said##* }"
+}
+
+test_list_filters() {
+	local first
+
+	image
+	tap_create "vhd:$DIR/a.vhd"
+	first=$MINOR
+	tap_create "aio:$DIR/a.img"
+	expect_eq "$(tap-ctl list | wc -l)" 2 "all"
+	expect_eq "$(tap-ctl list -t vhd)" "$(tap_line "$first")" "list -t vhd"
+	expect_eq "$(tap-ctl list -t aio)" "$(tap_line "$MINOR")" "list -t aio"
+	expect_eq "$(tap-ctl list -p "$PID")" "$(tap_line "$MINOR")" "list -p"
+	expect_eq "$(tap-ctl list -f "$DIR/a.vhd")" "$(tap_line "$first")" "list -f"
+	expect_eq "$(tap-ctl list -t aio -f "$DIR/a.vhd")" "" "list -t -f of two taps"
+	expect_eq "$(tap-ctl list -m 99)" "" "list -m of no tap"
+}
+
+test_step_by_step() {
+	local pid dev minor
+
+	image
+	dev=$(tap-ctl allocate)
+	expect_match "$dev" "$NODES/tapdev[0-9]+" "stdout of allocate"
+	minor=${dev##*tapdev}
+	defer tap_destroy_if_there "$minor"
+	pid=$(tap-ctl spawn)
+	expect_eq "$(tap-ctl attach -p "$pid" -m "$minor")" "" "stdout of attach"
+	expect_eq "$(tap-ctl list)" "pid=$pid minor=$minor state=0x2" "attached"
+	expect_eq "$(tap-ctl open -p "$pid" -m "$minor" -a "vhd:$DIR/a.vhd")" "" "stdout of open"
+	expect_eq "$(tap-ctl list)" "pid=$pid minor=$minor state=0 args=vhd:$DIR/a.vhd" "open"
+	[ -b "$dev" ] || fail "$dev is not there after open"
+	expect_eq "$(tap-ctl close -p "$pid" -m "$minor")" "" "stdout of close"
+	expect_eq "$(tap-ctl detach -p "$pid" -m "$minor")" "" "stdout of detach"
+	expect_eq "$(tap-ctl free -m "$minor")" "" "stdout of free"
+	[ ! -e "$dev" ] || fail "$dev is there after free"
+}
+
+test_read_only() {
+	image
+	tap_create "vhd:$DIR/a.vhd" -R
+	expect_eq "$(blockdev --getro "$DEV")" 1 "ro"
+	! dd if=/dev/zero of="$DEV" bs=4k count=1 oflag=direct status=none 2>/dev/null ||
+		fail "a read-only tap took a write"
+	tap_destroy "$MINOR"
+}
+
+test_device_of_another_name() {
+	image
+	expect_eq "$(tap-ctl create -a "aio:$DIR/a.img" -d "$DIR/disk")" "$DIR/disk" "stdout"
+	defer tap_destroy_if_there 0
+	[ -b "$DIR/disk" ] || fail "$DIR/disk is no block device"
+	dd if="$DIR/disk" of=/dev/null bs=4k count=1 iflag=direct status=none
+	tap-ctl destroy -p "$(tap_pid 0)" -m 0 -d "$DIR/disk"
+	[ ! -e "$DIR/disk" ] || fail "$DIR/disk stays"
+}
+
+test_stats() {
+	local json
+
+	requires jq
+	image
+	make_child "$DIR/b.vhd" "$DIR/a.vhd"
+	tap_create "vhd:$DIR/b.vhd"
+	dd if=/dev/zero of="$DEV" bs=64K count=4 oflag=direct status=none
+	dd if="$DEV" of=/dev/null bs=64K count=8 iflag=direct status=none
+	json=$(tap-ctl stats -p "$PID" -m "$MINOR")
+	echo "$json"
+	expect_eq "$(wc -l <<<"$json")" 1 "lines"
+	expect_eq "$(jq -r .name <<<"$json")" "vhd:$DIR/b.vhd" name
+	[ "$(jq '.secs[0]' <<<"$json")" -ge 1024 ] || fail "sectors read"
+	[ "$(jq '.secs[1]' <<<"$json")" -ge 512 ] || fail "sectors written"
+	expect_eq "$(jq '.images | length' <<<"$json")" 2 "images"
+	expect_eq "$(jq -r '.images[0].name' <<<"$json")" "$DIR/b.vhd" "the leaf"
+	expect_eq "$(jq -r '.images[1].name' <<<"$json")" "$DIR/a.vhd" "its parent"
+	expect_eq "$(jq -c '[.images[] | .hits, .fail | length]' <<<"$json")" '[2,2,2,2]' "pairs"
+	expect_eq "$(jq -r '.images[0].driver.name' <<<"$json")" vhd "driver"
+	expect_eq "$(jq '.images[0].driver | has("type")' <<<"$json")" true "driver has a type"
+	expect_eq "$(jq '.tap.minor' <<<"$json")" "$MINOR" "tap.minor"
+	expect_eq "$(jq -c '[.tap.reqs, .tap.kicks | type]' <<<"$json")" '["array","array"]' "tap"
+	expect_eq "$(jq '.reqs_outstanding' <<<"$json")" 0 "reqs_outstanding"
+}
+
+test_list_json() {
+	local json
+
+	requires jq
+	image
+	expect_eq "$(tap-ctl list --json | jq -c .)" "[]" "list --json of nothing"
+	tap_create "vhd:$DIR/a.vhd"
+	json=$(tap-ctl list --json)
+	echo "$json"
+	expect_eq "$(jq '.[0].pid' <<<"$json")" "$PID" pid
+	expect_eq "$(jq '.[0].minor' <<<"$json")" "$MINOR" minor
+	expect_eq "$(tap-ctl stats -p "$PID" -m "$MINOR" --json | jq -r .name)" "vhd:$DIR/a.vhd" name
+}
+
+test_major_and_check() {
+	expect_eq "$(tap-ctl check)" ok check
+	expect_eq "$(tap-ctl major)" "$(sed -n 's/ *\([0-9]*\) tapdev$/\1/p' /proc/devices)" major
+}
+
+test_help_of_every_command() {
+	local c
+
+	for c in list allocate free create destroy spawn attach detach open close pause \
+		unpause stats major check; do
+		tap-ctl "$c" --help >"$DIR/help" || fail "tap-ctl $c --help: status $?"
+		grep -qi "$c" "$DIR/help" || fail "tap-ctl $c --help does not mention it"
+	done
+	tap-ctl --help | grep -q create || fail "tap-ctl --help"
+}
+
+test_bad_usage() {
+	for words in "" "frobnicate" "list --frobnicate" "free" "free -m" "free -m x" \
+		"free -m -1" "free -m 99999999999" "destroy" "pause -p 1" "open -p 1 -m 0" \
+		"close -t x -p 1 -m 0" "list surplus"; do
+		# shellcheck disable=SC2086 # words of a command
+		expect_fail 22 "" tap-ctl $words
+	done
+}
+
+# A pipe that closes early is no reason to leave half a tap.
+test_output_that_can_not_be_written() {
+	image
+	! tap-ctl create -a "aio:$DIR/a.img" >/dev/full 2>"$DIR/err" ||
+		fail "create says nothing of a full disk"
+	expect_eq "$(tap-ctl list)" "" "list after the failed create"
+}
+
+test_interrupted_create_leaves_nothing() {
+	local i
+
+	image
+	for ((i = 0; i < 10; i++)); do
+		timeout -s INT "0.0$i" tap-ctl create -a "aio:$DIR/a.img" >"$DIR/out" || true
+		if [ -s "$DIR/out" ]; then
+			tap_destroy_if_there 0
+		fi
+	done
+	wait_for 5 list_is_empty
+}
+
+# --- Xen's hotplug script block-tap, its calls one by one ------------------------
+
+# As its find_device: words split at commas and white space.
+hotplug_find() { # TYPE FILE
+	local word
+
+	for word in $(tap-ctl list -t "$1" -f "$2" | tr ',' ' '); do
+		case $word in
+		pid=*) FOUND_PID=${word#pid=} ;;
+		minor=*) FOUND_MINOR=${word#minor=} ;;
+		esac
+	done
+}
+
+test_hotplug_script_of_xen() {
+	local dev other
+
+	image
+	make_dynamic "$DIR/other.vhd" 8
+	modprobe blktap || true
+	tap-ctl check >/dev/null || fail "check: status $?"
+	other=$(tap-ctl create -a "vhd:$DIR/other.vhd")
+	defer tap_destroy_if_there "${other##*tapdev}"
+	dev=$(tap-ctl create -a "vhd:$DIR/a.vhd")
+	defer tap_destroy_if_there "${dev##*tapdev}"
+	expect_match "$(stat -L -c '%t:%T' "$dev")" "[0-9a-f]+:[0-9a-f]+" "physical-device"
+
+	tap-ctl check >/dev/null
+	hotplug_find vhd "$DIR/a.vhd"
+	expect_eq "$FOUND_MINOR" "${dev##*tapdev}" "minor found"
+	tap-ctl destroy -p "$FOUND_PID" -m "$FOUND_MINOR" || fail "destroy: status $?"
+	expect_eq "$(tap-ctl list -f "$DIR/a.vhd")" "" "list -f after destroy"
+	expect_eq "$(tap-ctl list | wc -l)" 1 "the other tap"
+}
+
+run_tests "$@"

@@ -20,3 +20,9 @@ unit-tapdisk-powercut-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lit
 unit-tapdisk-powercut-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-powercut: $(unit-tapdisk-powercut-src:%.c=build/%.o) \
 	build/lib/libvhd.a
+
+TEST_PROGS += build/selftests/unit-tapdisk-layout
+unit-tapdisk-layout-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
+	kernel.c unit-tapdisk-layout.c)
+unit-tapdisk-layout-libs := -laio -luuid -lcmocka
+build/selftests/unit-tapdisk-layout: $(unit-tapdisk-layout-src:%.c=build/%.o) build/lib/libvhd.a

@@ -97,9 +97,18 @@ static bool serves(const struct blktap_extent *ext, const struct image_request *
 	return ext->state == BLKTAP_EXT_READ_WRITE_DATA || ext->state == BLKTAP_EXT_INVALID_DATA;
 }
 
+static unsigned int layer_of(const struct image *image, const struct blktap_extent *ext)
+{
+	unsigned int i = 0;
+
+	while (i < image->nr_layers && image->layers[i].file != ext->file)
+		i++;
+	return i;
+}
+
 static void check_extent(const struct image *image, const struct blktap_extent *ext)
 {
-	unsigned int layer = (ext->file - FILE_INDEX(0)) / 3;
+	unsigned int layer = layer_of(image, ext);
 
 	assert_true(ext->nr_sectors > 0);
 	assert_true(ext->sector < image->capacity);
@@ -108,7 +117,7 @@ static void check_extent(const struct image *image, const struct blktap_extent *
 	if (ext->state == BLKTAP_EXT_NONE_DATA)
 		return;
 	assert_true(ext->offset % SECTOR_SIZE == 0);
-	assert_true(layer < image->nr_layers && ext->file == FILE_INDEX(layer));
+	assert_true(layer < image->nr_layers);
 	if (ext->state != BLKTAP_EXT_READ_DATA)
 		assert_true(layer == 0 && !image->rdonly);
 }
@@ -164,7 +173,7 @@ static void map_sector(struct kernel *kernel, const struct blktap_extent *ext, u
 
 	if (is_beneath(ext)) {
 		kernel->ro[sector] = (uint8_t)ext->state;
-		kernel->ro_layer[sector] = (uint8_t)((ext->file - FILE_INDEX(0)) / 3);
+		kernel->ro_layer[sector] = (uint8_t)layer_of(kernel->inner, ext);
 		kernel->ro_at[sector] = at;
 	} else if (kernel->rw[sector] == ABSENT) {
 		kernel->rw[sector] = (uint8_t)ext->state;

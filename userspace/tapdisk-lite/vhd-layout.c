@@ -17,7 +17,9 @@ static bool leaf_has_block(const struct vhd_image *image, uint64_t sector)
 {
 	const struct vhd *vhd = image->chain;
 
-	return vhd_is_flat(vhd) || vhd_block_allocated(vhd, (uint32_t)(sector / vhd->block_sectors));
+	if (vhd_is_flat(vhd))
+		return true;
+	return vhd_block_allocated(vhd, (uint32_t)(sector / vhd->block_sectors));
 }
 
 static bool continues(const struct blktap_extent *prev, const struct blktap_extent *ext)

@@ -88,7 +88,7 @@ arch = $(if $(shell grep -s CONFIG_UML=y $(KDIR)/include/config/auto.conf),um)
 kmod = build/kmod-$(release)$(addprefix -,$(arch))
 ksources = Kbuild $(shell find drivers include -name '*.[ch]' -o -name Kbuild)
 kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR)/$(kmod) KERNELRELEASE=$(release) $(addprefix ARCH=,$(arch)) \
-	UBSAN_SANITIZE=y KCFLAGS="-Werror $(KCFLAGS)"
+	UBSAN_SANITIZE=y KCFLAGS="-Werror $(KCFLAGS)" $(if $(KERNEL),BLKTAP_SELFTESTS=m)
 
 modules: $(KDIR)/Makefile
 	@mkdir -p $(kmod)

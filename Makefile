@@ -114,7 +114,7 @@ debug-kernels:
 tests: $(TEST_PROGS)
 
 # What selftests/vm/run boots KERNEL with.
-vm: userspace tests modules build/vm/base.cpio build/vm/$(KERNEL).cpio build/vm/uml-xstate.so
+vm: userspace modules build/vm/base.cpio build/vm/$(KERNEL).cpio build/vm/uml-xstate.so
 
 build/vm/base.cpio: selftests/vm/rootfs selftests/vm/programs
 	@scripts/deps vm
@@ -129,16 +129,16 @@ build/vm/%.so: selftests/vm/%.c
 
 # Without KERNEL and TEST: all there are.
 check: userspace tests
-	@scripts/check $(if $(filter command,$(origin KERNEL)),--kernel="$(KERNEL)") $(TEST)
+	+@scripts/check $(if $(filter command,$(origin KERNEL)),--kernel="$(KERNEL)") $(TEST)
 
 demo:
-	@selftests/demo/run
+	+@selftests/demo/run
 
 shell:
-	@selftests/vm/run --shell $(addprefix --kernel=,$(KERNEL))
+	+@selftests/vm/run --shell $(addprefix --kernel=,$(KERNEL))
 
 lint: userspace tests
-	@scripts/lint
+	+@scripts/lint
 
 clean:
 	rm -rf $(filter-out build/kernels,$(wildcard build/*))

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <stdio.h>
-
 #include "command.h"
+#include "report.h"
 #include "steps.h"
 
 static int run_allocate(const struct args *args)
@@ -14,11 +13,11 @@ static int run_allocate(const struct args *args)
 	if (err)
 		return err;
 	minor = step_allocate(client, args->node, path);
+	err = minor < 0 ? minor : say("%s\n", path);
+	if (err && minor >= 0)
+		step_free(client, minor, args->node, 0);
 	client_close(client);
-	if (minor < 0)
-		return minor;
-	printf("%s\n", path);
-	return 0;
+	return err;
 }
 
 static const struct opt *const allocate_opts[] = { &opt_node, NULL };

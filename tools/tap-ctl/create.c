@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -52,11 +51,12 @@ static int order(struct creation *c, uint8_t cmd, uint32_t timeout)
 	return client_order(c->client, &rq, NULL);
 }
 
-static bool is_interrupted(struct creation *c)
+/* The last step: from here on it counts as made. */
+static int print_path(struct creation *c)
 {
 	struct pollfd fd = { .fd = c->signals, .events = POLLIN };
 
-	return poll(&fd, 1, 0) > 0;
+	return poll(&fd, 1, 0) > 0 ? -EINTR : say("%s\n", c->path);
 }
 
 /* What the tapdisk is at ends with it. */
@@ -77,10 +77,10 @@ static int attach_and_open(struct creation *c, bool *detached)
 	if (err)
 		return err;
 	err = order(c, BLKTAP_CMD_OPEN, c->args->timeout);
-	if (!err && is_interrupted(c)) {
-		if (!c->killed)
+	if (!err) {
+		err = print_path(c);
+		if (err && !c->killed)
 			order(c, BLKTAP_CMD_CLOSE, UNDO_TIMEOUT);
-		err = -EINTR;
 	}
 	/* One that hangs would not detach either: it is killed, if it is ours. */
 	if (err && !c->killed && (err != -ETIMEDOUT || c->args->pid))
@@ -141,8 +141,6 @@ static int run_create(const struct args *args)
 	c.signals = signalfd(-1, &ends, SFD_CLOEXEC);
 	err = create(&c);
 	close(c.signals);
-	if (!err)
-		printf("%s\n", c.path);
 	/* Not read from the signalfd: a signal that came meanwhile ends us here. */
 	sigprocmask(SIG_SETMASK, &before, NULL);
 

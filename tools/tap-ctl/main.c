@@ -97,9 +97,9 @@ int main(int argc, char **argv)
 	else
 		err = run_command(argc - 1, argv + 1);
 
-	if (fflush(stdout) || ferror(stdout)) {
+	if (!err && (fflush(stdout) || ferror(stdout))) {
 		report("writing the output: %s", strerror(errno));
-		err = err ?: -(errno ?: EIO);
+		err = -(errno ?: EIO);
 	}
 	return -err;
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "report.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void report(const char *format, ...)
 {
@@ -14,4 +17,20 @@ void report(const char *format, ...)
 	vfprintf(stderr, format, ap);
 	va_end(ap);
 	fputc('\n', stderr);
+}
+
+int say(const char *format, ...)
+{
+	sighandler_t before = signal(SIGPIPE, SIG_IGN);
+	va_list ap;
+	int err = 0;
+
+	va_start(ap, format);
+	if (vprintf(format, ap) < 0 || fflush(stdout))
+		err = -errno;
+	va_end(ap);
+	signal(SIGPIPE, before);
+	if (err)
+		report("writing the output: %s", strerror(-err));
+	return err;
 }

@@ -10,4 +10,12 @@
  */
 __attribute__((format(printf, 1, 2))) void report(const char *format, ...);
 
+/**
+ * say() - print a result on stdout that must not get lost
+ *
+ * Returns 0, or a negative errno, reported: a closed pipe does not kill us, so
+ * that what the result is of can be undone.
+ */
+__attribute__((format(printf, 1, 2))) int say(const char *format, ...);
+
 #endif

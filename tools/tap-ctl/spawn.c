@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/blktap.h>
-#include <stdio.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -30,8 +30,10 @@ static int run_spawn(const struct args *args)
 	err = tapdisk_spawn(&pid, -1);
 	if (err)
 		return err;
-	printf(isatty(STDOUT_FILENO) ? "tapdisk spawned with pid %d\n" : "%d\n", pid);
-	return 0;
+	err = say("%s%d\n", isatty(STDOUT_FILENO) ? "tapdisk spawned with pid " : "", pid);
+	if (err)
+		tapdisk_stop(pid, SIGTERM);
+	return err;
 }
 
 static const struct opt *const opts[] = { NULL };

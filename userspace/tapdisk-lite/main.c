@@ -17,7 +17,6 @@
 
 #include "tap.h"
 
-#define VERSION		"0.1"
 #define RETRY_MS	10	/* when the kernel had no memory for I/O */
 
 struct options {
@@ -74,7 +73,7 @@ static void parse_options(struct options *options, int argc, char **argv)
 			usage(stdout);
 			exit(0);
 		case 'V':
-			puts("tapdisk " VERSION);
+			puts("tapdisk (blktap) " BLKTAP_VERSION);
 			exit(0);
 		default:
 			usage(stderr);

@@ -7,6 +7,8 @@ tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,control.c m
 	ring.c stats.c tap.c)
 tapdisk-libs := -laio -ljson-c -luuid
 build/bin/tapdisk: $(tapdisk-src:%.c=build/%.o) build/lib/libvhd.a
+build/userspace/tapdisk-lite/main.o: \
+	all-cppflags += -DBLKTAP_VERSION='$(shell sed -n 's/^PACKAGE_VERSION=//p' dkms.conf)'
 
 TEST_PROGS += build/selftests/unit-tapdisk-vhd
 unit-tapdisk-vhd-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \

@@ -208,7 +208,7 @@ static int run(struct model *m)
 
 	for (i = 0; !err && i < ops; i++) {
 		err = do_op(m) ?: check_sector(m, below(m, SECTORS), i & 1);
-		if (!err && !(i % 256))
+		if (!err && !(i % 4096))
 			err = check_all(m);
 		if (err)
 			pr_err("layout-test: operation %u went wrong, seed=%llu ops=%u\n",

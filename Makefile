@@ -31,6 +31,7 @@ CC := gcc
 PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 CFLAGS ?= -O2 -g
 
 all-cflags = -std=gnu17 -Wall -Wextra -Werror -fPIE -D_FORTIFY_SOURCE=2 \
@@ -72,6 +73,7 @@ install: userspace
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8
 	install $(TOOLS) $(DESTDIR)$(SBINDIR)
 	install -m 644 $(wildcard Documentation/*.8) $(DESTDIR)$(MANDIR)/man8
+	install -D -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPLETIONDIR)/tap-ctl
 
 # --- kernel module -----------------------------------------------------------
 

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib/blktap.sh"
 . "$(dirname "$0")/lib/fio.sh"
 
-MIB=$(scaled 32)
+MIB=$(scaled 24)
 
 # Write and verify in the background, over and over, until $DIR/stop is there.
 start_load() {
@@ -15,7 +15,13 @@ start_load() {
 		done
 	) >"$DIR/load" 2>&1 &
 	LOAD=$!
+	defer stop_load
 	wait_for 20 not is_untouched
+}
+
+stop_load() {
+	touch "$DIR/stop"
+	kill "$LOAD" 2>/dev/null || true
 }
 
 is_untouched() {
@@ -33,7 +39,7 @@ test_pause_and_unpause() {
 	make_dynamic "$DIR/d.vhd" "$MIB"
 	tap_create "vhd:$DIR/d.vhd"
 	start_load
-	for ((i = 0; i < 20; i++)); do
+	for ((i = 0; i < 18 / SCALE + 4; i++)); do
 		tap-ctl pause -p "$PID" -m "$MINOR"
 		expect_eq "$(tap_state "$MINOR")" 0x2a "state when paused"
 		tap-ctl unpause -p "$PID" -m "$MINOR"
@@ -97,7 +103,11 @@ test_failed_unpause_can_be_repeated() {
 	start_load
 	tap-ctl pause -p "$PID" -m "$MINOR"
 	expect_fail 2 "gone.vhd" tap-ctl unpause -p "$PID" -m "$MINOR" -a "vhd:$DIR/gone.vhd"
-	expect_match "$(tap_state "$MINOR")" "0x22a" "state after a failed unpause"
+	expect_match "$(tap_state "$MINOR")" "0x2?2a" "state after an unpause with no image"
+	truncate -s 1M "$DIR/bad.vhd"
+	expect_fail 22 "bad.vhd" tap-ctl unpause -p "$PID" -m "$MINOR" -a "vhd:$DIR/bad.vhd"
+	expect_eq "$(tap_state "$MINOR")" 0x22a "state after a failed unpause"
+	expect_match "$(tap_line "$MINOR")" ".* args=vhd:$DIR/d.vhd" "list after a failed unpause"
 	tap-ctl unpause -p "$PID" -m "$MINOR"
 	expect_eq "$(tap_state "$MINOR")" 0 "state"
 	expect_match "$(tap_line "$MINOR")" ".* args=vhd:$DIR/d.vhd" "list"

@@ -13,6 +13,8 @@ new_tap() {
 	DEV=$(tap-ctl allocate)
 	MINOR=${DEV##*tapdev}
 	defer tap_destroy_if_there "$MINOR"
+	# The disk's node is tap-ctl's; who removes a tap otherwise leaves it.
+	defer rm -f "$DEV"
 	TAP=$CLASS/blktap$MINOR
 }
 
@@ -127,14 +129,14 @@ test_remove_by_several_at_once() {
 	for i in 1 2 3 4 5 6; do
 		new_tap
 		for _ in 1 2 3; do
-			{ echo 1 >"$TAP/remove"; } 2>/dev/null &
+			(trap - ERR EXIT && echo 1 >"$TAP/remove") 2>/dev/null &
 			pids+=($!)
 		done
 	done
 	for i in "${pids[@]}"; do
 		wait "$i" || true
 	done
-	is_clean || fail "$(leftovers)"
+	expect_eq "$(cat "$CLASS/devices")" "" devices
 }
 
 test_debug_is_text() {

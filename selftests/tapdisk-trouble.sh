@@ -10,6 +10,10 @@ raw_tap() {
 	tap_create "aio:$DIR/r.img"
 }
 
+let_go() { # PID
+	kill -CONT "$1" 2>/dev/null || true
+}
+
 # times_out COMMAND...: with status 110, in 1 s and not much more.
 times_out() {
 	local began=$EPOCHREALTIME took
@@ -23,7 +27,7 @@ times_out() {
 test_a_stopped_tapdisk_times_out_and_goes_on() {
 	raw_tap
 	kill -STOP "$PID"
-	defer kill -CONT "$PID"
+	defer let_go "$PID"
 	times_out tap-ctl pause -p "$PID" -m "$MINOR" -t 1
 	times_out tap-ctl stats -p "$PID" -m "$MINOR" -t 1
 	times_out tap-ctl close -p "$PID" -m "$MINOR" -t 1
@@ -44,7 +48,7 @@ test_a_stopped_tapdisk_holds_up_no_other() {
 	raw_tap
 	stopped=$PID minor=$MINOR
 	kill -STOP "$stopped"
-	defer kill -CONT "$stopped"
+	defer let_go "$stopped"
 	tap-ctl pause -p "$stopped" -m "$minor" -t 5 2>/dev/null &
 	make_raw "$DIR/s.img" 8
 	tap_create "aio:$DIR/s.img"
@@ -63,7 +67,7 @@ test_a_killed_tap_ctl_leaves_no_knot() {
 
 	raw_tap
 	kill -STOP "$PID"
-	defer kill -CONT "$PID"
+	defer let_go "$PID"
 	tap-ctl pause -p "$PID" -m "$MINOR" -t 20 &
 	ctl=$!
 	sleep 0.5
@@ -81,7 +85,7 @@ test_io_waits_for_a_stopped_tapdisk() {
 
 	raw_tap
 	kill -STOP "$PID"
-	defer kill -CONT "$PID"
+	defer let_go "$PID"
 	dd if="$DEV" of=/dev/null bs=64K count=16 iflag=direct status=none &
 	reader=$!
 	sleep 0.5

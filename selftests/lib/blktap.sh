@@ -227,9 +227,9 @@ tap_destroy_if_there() { # MINOR
 	[ -e "$CLASS/blktap$1" ] || return 0
 	pid=$(tap_pid "$1")
 	if [ -n "$pid" ]; then
-		tap-ctl destroy -p "$pid" -m "$1"
+		tap-ctl destroy -p "$pid" -m "$1" -t $((5 * SCALE))
 	else
-		tap-ctl free -m "$1"
+		tap-ctl free -m "$1" -t $((5 * SCALE))
 	fi
 }
 

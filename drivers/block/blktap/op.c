@@ -355,12 +355,22 @@ static int op_close_force(struct blktap_op *op)
 
 static int op_close(struct blktap_op *op)
 {
-	if (!READ_ONCE(op->tap->disk))
+	struct blktap *tap = op->tap;
+	int err;
+
+	if (!READ_ONCE(tap->disk))
 		return 0;
-	if (op->flags & BLKTAP_ORDER_F_FORCE)
-		return op_close_force(op);
-	op_stage(op, BLKTAP_STATE_SHUTDOWN_REQUESTED);
-	return op_close_disk(op);
+	if (op->flags & BLKTAP_ORDER_F_FORCE) {
+		err = op_close_force(op);
+	} else {
+		op_stage(op, BLKTAP_STATE_SHUTDOWN_REQUESTED);
+		err = op_close_disk(op);
+	}
+	mutex_lock(&tap->lock);
+	if (!tap->disk)
+		blktap_set_name(tap, NULL);
+	mutex_unlock(&tap->lock);
+	return err;
 }
 
 static int op_pause_drain(struct blktap_op *op)

@@ -192,14 +192,21 @@ struct tap_direct_counters {
  * @tap: the tap
  * @layout: the maps
  * @users: I/O that uses extents
- * @drained: there is none, and there can't be: @users was killed
  * @closed: @users is killed: requests go to @gate
+ * @dead: the ring has failed or gone: requests at the gate end
  * @gate_lock: protects @closed and @gate
  * @gate: tap_cmds that wait for the layout to be open again
  * @files: registered files, by index; written under blktap.lock before an
  *	extent may name them, and forgotten when none does
  * @nr_files: how many
  * @bvecs: pool of arrays for requests of several bios
+ * @wq: for I/O on its files and for flushes; its own, since they may wait for
+ *	what another tap has
+ * @busy: an operation relies on all this; by blktap.lock
+ * @sync: tap_direct_sync() for an operation, or because much is dirty
+ * @synced: when @sync is done
+ * @sync_error: its result
+ * @failed: the first error of a file's sync: what it lost may not be committed
  * @sync_lock: one at a time makes data durable and commits
  * @commit: the commit that it waits for
  * @scratch: the extents of the answer that is looked at; by @scratch_lock
@@ -215,14 +222,20 @@ struct tap_direct {
 	struct blktap *tap;
 	struct tap_layout layout;
 	struct percpu_ref users;
-	bool drained;
 	bool closed;
-	spinlock_t gate_lock;	/* closed, gate */
+	bool dead;
+	spinlock_t gate_lock;	/* closed, dead, gate */
 	struct list_head gate;
 	struct tap_file files[BLKTAP_FILES_MAX];
 	unsigned int nr_files;
 	mempool_t bvecs;
-	struct mutex sync_lock;	/* commit */
+	struct workqueue_struct *wq;
+	bool busy;
+	struct work_struct sync;
+	struct completion synced;
+	int sync_error;
+	int failed;
+	struct mutex sync_lock;	/* commit, failed; files against files_forget() */
 	struct tap_commit commit;
 	struct mutex scratch_lock;	/* scratch */
 	struct tap_extent scratch[BLKTAP_EXTENTS_MAX];
@@ -451,6 +464,9 @@ void tap_direct_forget(struct blktap *tap);
 void tap_direct_open(struct blktap *tap);
 void tap_direct_abort(struct blktap *tap);
 int tap_direct_sync(struct blktap *tap);
+int tap_direct_sync_until(struct blktap *tap, unsigned long deadline);
+bool tap_direct_use(struct blktap *tap, bool use);
+void tap_direct_forget_files(struct blktap *tap);
 bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd);
 void tap_direct_unpin(struct blktap *tap, struct tap_cmd *cmd);
 void tap_direct_count(struct tap_direct *direct,
@@ -526,7 +542,6 @@ int blktap_tapdisk_order(struct blktap_tapdisk *td, struct blktap *tap,
 
 extern struct workqueue_struct *blktap_wq;	/* ends by itself, soon */
 extern struct workqueue_struct *blktap_op_wq;	/* may wait for a tapdisk */
-extern struct workqueue_struct *blktap_io_wq;	/* I/O on files, and flushes */
 
 /* op.c: what an admin asks, from its acceptance to its end */
 

@@ -20,8 +20,15 @@ static void users_drained(struct percpu_ref *ref)
 {
 	struct tap_direct *direct = container_of(ref, struct tap_direct, users);
 
-	WRITE_ONCE(direct->drained, true);
 	wake_up_all(&direct->tap->wait);
+}
+
+static void sync_work(struct work_struct *work)
+{
+	struct tap_direct *direct = container_of(work, struct tap_direct, sync);
+
+	direct->sync_error = tap_direct_sync(direct->tap);
+	complete_all(&direct->synced);
 }
 
 static struct tap_direct *direct_alloc(struct blktap *tap)
@@ -37,6 +44,8 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 	mutex_init(&direct->scratch_lock);
 	tap_layout_init(&direct->layout);
 	direct->layout.max = EXTENTS_KEPT;
+	INIT_WORK(&direct->sync, sync_work);
+	init_completion(&direct->synced);
 	direct->count = alloc_percpu(struct tap_direct_counters);
 	if (!direct->count)
 		goto out_free;
@@ -46,8 +55,12 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 	if (percpu_ref_init(&direct->users, users_drained,
 			    PERCPU_REF_ALLOW_REINIT, GFP_KERNEL))
 		goto out_pool;
-	return direct;
+	direct->wq = alloc_workqueue("blktap-io/%u", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				     0, tap->minor);
+	if (direct->wq)
+		return direct;
 
+	percpu_ref_exit(&direct->users);
 out_pool:
 	mempool_exit(&direct->bvecs);
 out_count:
@@ -93,6 +106,7 @@ void tap_direct_free(struct blktap *tap)
 	if (!direct)
 		return;
 	tap->direct = NULL;
+	destroy_workqueue(direct->wq);
 	files_forget(direct);
 	tap_layout_destroy(&direct->layout);
 	percpu_ref_exit(&direct->users);
@@ -102,12 +116,13 @@ void tap_direct_free(struct blktap *tap)
 }
 
 /* The disk of a tap can't be made of itself, nor of a filesystem on it. */
-static bool stacked_on_itself(struct blktap *tap, struct inode *inode)
+static bool stacked_on_itself(struct blktap *tap, struct file *file)
 {
-	dev_t dev = S_ISBLK(inode->i_mode) ? inode->i_rdev :
-		    inode->i_sb->s_bdev ? inode->i_sb->s_bdev->bd_dev : 0;
+	struct inode *inode = file_inode(file);
+	struct block_device *bdev = S_ISBLK(inode->i_mode) ?
+		I_BDEV(file->f_mapping->host) : inode->i_sb->s_bdev;
 
-	return dev == MKDEV(blktap_disk_major, tap->minor);
+	return bdev && bdev->bd_disk == tap->disk;
 }
 
 /* Opens a file anew, with O_DIRECT where the filesystem has it. */
@@ -131,7 +146,7 @@ static int file_check(struct blktap *tap, struct file *file, bool write)
 	if (!(file->f_mode & FMODE_READ) ||
 	    (write && !(file->f_mode & FMODE_WRITE)))
 		return -EBADF;
-	if (stacked_on_itself(tap, inode))
+	if (stacked_on_itself(tap, file))
 		return -ELOOP;
 	return 0;
 }
@@ -200,20 +215,25 @@ int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg)
  * @tap: the tap
  * @cmd: the request; holds the reference, or waits at the gate
  *
- * Return: false: it waits, and is punted when the gate opens.
+ * Return: false: it waits, and is punted when the gate opens; or the ring has
+ * gone, and it has ended.
  */
 bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd)
 {
 	struct tap_direct *direct = tap->direct;
 
 	while (!percpu_ref_tryget_live(&direct->users)) {
-		bool closed;
+		bool closed, dead;
 
 		spin_lock(&direct->gate_lock);
 		closed = direct->closed;
-		if (closed)
+		dead = direct->dead;
+		if (closed && !dead)
 			list_add_tail(&cmd->node, &direct->gate);
 		spin_unlock(&direct->gate_lock);
+		if (closed && dead)
+			blk_mq_end_request(blk_mq_rq_from_pdu(cmd),
+					   BLK_STS_IOERR);
 		if (closed)
 			return false;
 	}
@@ -233,6 +253,8 @@ static void gate_take(struct tap_direct *direct, bool open,
 	spin_lock(&direct->gate_lock);
 	if (open)
 		direct->closed = false;
+	else
+		direct->dead = true;
 	list_splice_init(&direct->gate, waited);
 	spin_unlock(&direct->gate_lock);
 }
@@ -246,7 +268,6 @@ void tap_direct_open(struct blktap *tap)
 
 	if (!direct || !direct->closed)
 		return;
-	WRITE_ONCE(direct->drained, false);
 	percpu_ref_resurrect(&direct->users);
 	gate_take(direct, true, &waited);
 	list_for_each_entry_safe(cmd, next, &waited, node) {
@@ -287,33 +308,67 @@ int tap_direct_close(struct blktap *tap, unsigned long deadline)
 	if (!direct)
 		return 0;
 	direct->recalls++;
-	spin_lock(&direct->gate_lock);
-	direct->closed = true;
-	spin_unlock(&direct->gate_lock);
-	percpu_ref_kill(&direct->users);
-	if (!wait_event_timeout(tap->wait, READ_ONCE(direct->drained), left))
+	if (!direct->closed) {
+		spin_lock(&direct->gate_lock);
+		direct->closed = true;
+		spin_unlock(&direct->gate_lock);
+		percpu_ref_kill(&direct->users);
+	}
+	if (!wait_event_idle_timeout(tap->wait,
+				     percpu_ref_is_zero(&direct->users), left))
 		err = -ETIMEDOUT;
 	if (!err)
-		err = tap_direct_sync(tap);
+		err = tap_direct_sync_until(tap, deadline);
 	if (err)
 		tap_direct_open(tap);
 	return err;
 }
 
-/**
- * tap_direct_forget - forget extents and files
- * @tap: the tap; its layout is closed, and no upcall is under way
- */
+/* Forget extents: the layout is closed, and no upcall is under way. */
 void tap_direct_forget(struct blktap *tap)
+{
+	if (tap->direct)
+		tap_layout_drop(&tap->direct->layout, 0, U64_MAX);
+}
+
+/**
+ * tap_direct_forget_files - and the files: the tap is paused
+ * @tap: the tap; there are no extents
+ *
+ * Waits for a flush that syncs them. Its lock is outside of the tap's: a flush
+ * may wait for a tapdisk that waits for the tap's.
+ */
+void tap_direct_forget_files(struct blktap *tap)
 {
 	struct tap_direct *direct = tap->direct;
 
 	if (!direct)
 		return;
-	tap_layout_drop(&direct->layout, 0, U64_MAX);
+	mutex_lock(&direct->sync_lock);
 	mutex_lock(&tap->lock);
 	files_forget(direct);
+	direct->failed = 0;
 	mutex_unlock(&tap->lock);
+	mutex_unlock(&direct->sync_lock);
+}
+
+/**
+ * tap_direct_use - an operation relies on the tap's layout mode, or no more
+ * @tap: the tap
+ * @use: it does: the disk can't be removed meanwhile
+ *
+ * Return: there is a disk in layout mode.
+ */
+bool tap_direct_use(struct blktap *tap, bool use)
+{
+	bool there;
+
+	mutex_lock(&tap->lock);
+	there = tap->direct && tap->disk;
+	if (there)
+		tap->direct->busy = use;
+	mutex_unlock(&tap->lock);
+	return there;
 }
 
 static int files_sync(struct tap_direct *direct)
@@ -327,6 +382,7 @@ static int files_sync(struct tap_direct *direct)
 	for (i = 0; i < nr; i++)
 		if (direct->files[i].write)
 			err = vfs_fsync(direct->files[i].file, 1) ?: err;
+	direct->failed = err;
 	return err;
 }
 
@@ -351,7 +407,7 @@ static int commit_ranges(struct blktap *tap)
  * @tap: the tap
  *
  * Ranges are taken first, then the files synced: no bit is set for data that
- * is not there. Context: sleeps; ends when the ring fails or goes.
+ * is not there; nor after a sync that failed, since the next one won't say so. Context: sleeps; ends when the ring fails or goes.
  */
 int tap_direct_sync(struct blktap *tap)
 {
@@ -362,7 +418,8 @@ int tap_direct_sync(struct blktap *tap)
 	int err;
 
 	mutex_lock(&direct->sync_lock);
-	do {
+	err = direct->failed;
+	while (!err) {
 		commit->nr = tap_layout_dirty_ranges(&direct->layout, &from,
 						     commit->ranges,
 						     BLKTAP_EXTENTS_MAX);
@@ -371,11 +428,31 @@ int tap_direct_sync(struct blktap *tap)
 			break;
 		err = commit_ranges(tap);
 		committed = true;
-	} while (!err && commit->nr == BLKTAP_EXTENTS_MAX);
+		if (commit->nr < BLKTAP_EXTENTS_MAX)
+			break;
+	}
 	if (!err && committed)
 		err = files_sync(direct);
 	mutex_unlock(&direct->sync_lock);
 	return err;
+}
+
+/**
+ * tap_direct_sync_until - the same, for an operation
+ * @tap: the tap
+ * @deadline: in jiffies; if it passes the work goes on
+ */
+int tap_direct_sync_until(struct blktap *tap, unsigned long deadline)
+{
+	long left = max_t(long, deadline - jiffies, 0);
+	struct tap_direct *direct = tap->direct;
+
+	reinit_completion(&direct->synced);
+	queue_work(direct->wq, &direct->sync);
+	left = wait_for_completion_interruptible_timeout(&direct->synced, left);
+	if (left <= 0)
+		return -ETIMEDOUT;
+	return direct->sync_error;
 }
 
 /* Adds up the counters of all CPUs. */

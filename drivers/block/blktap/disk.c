@@ -158,7 +158,7 @@ static int parse_params(const struct blktap_params *p, struct disk_limits *l)
 	l->logical = p->sector_size;
 	l->physical = p->sector_size;
 	l->max_request = BLKTAP_MAX_REQUEST;
-	l->write_cache = p->flags & BLKTAP_DEVICE_FLUSH;
+	l->write_cache = p->flags & (BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_LAYOUT);
 
 	if (p->flags & BLKTAP_DEVICE_PSZ) {
 		if (p->phys_block_size < p->sector_size ||
@@ -304,6 +304,15 @@ int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size)
 	return 0;
 }
 
+/* Something is to be committed, or an operation is at work on the layout. */
+static bool direct_needs_disk(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+
+	return direct && (direct->busy || (tap_ring_live(&tap->ring) &&
+					   tap_layout_is_dirty(&direct->layout)));
+}
+
 /*
  * Lets nobody open the disk any more. Only tries the lock: who holds it may be
  * waiting for I/O that the caller, a tapdisk, has to serve.
@@ -316,8 +325,7 @@ static int disk_close_door(struct blktap *tap)
 	if (!mutex_trylock(&disk->open_mutex))
 		return -EBUSY;
 	if (atomic_read(&tap->openers) || !tap_ring_idle(&tap->ring) ||
-	    (tap_ring_live(&tap->ring) && tap->direct &&
-	     tap_layout_is_dirty(&tap->direct->layout)))
+	    direct_needs_disk(tap))
 		err = -EBUSY;
 	else
 		tap->no_open = true;
@@ -346,6 +354,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 		tap->no_open = true;
 		mutex_unlock(&disk->open_mutex);
 		blk_mark_disk_dead(disk);
+		tap_direct_open(tap);
 	} else {
 		err = disk_close_door(tap);
 		if (err)

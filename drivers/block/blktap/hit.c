@@ -52,7 +52,7 @@ void tap_hit_punt(struct blktap *tap, struct request *rq)
 	if (cmd->pinned && !cmd->landed)
 		tap_direct_unpin(tap, cmd);
 	this_cpu_inc(tap->direct->count->punts);
-	queue_work(blktap_io_wq, &cmd->work);
+	queue_work(tap->direct->wq, &cmd->work);
 }
 
 /* Zeroes the pages of a part. */
@@ -115,11 +115,24 @@ static bool part_again(struct tap_cmd *cmd, struct tap_file *file)
 	return false;
 }
 
-/* What a read past a file's end would have been. */
-static void part_short_read(struct tap_cmd *cmd)
+/*
+ * Parts are done in whole sectors. What a read would have got past the file's
+ * end is zeroes; of a write that ended within a sector, that sector isn't done.
+ */
+static void part_round(struct tap_cmd *cmd)
 {
-	zero_part(blk_mq_rq_from_pdu(cmd), cmd->pos, cmd->part);
-	cmd->ret = cmd->part;
+	struct request *rq = blk_mq_rq_from_pdu(cmd);
+	unsigned int whole = round_down(cmd->ret, SECTOR_SIZE);
+
+	if (rq_writes(rq)) {
+		cmd->ret = whole;
+		return;
+	}
+	if (whole == cmd->ret && cmd->ret)
+		return;
+	whole = cmd->ret ? round_up(cmd->ret, SECTOR_SIZE) : cmd->part;
+	zero_part(rq, cmd->pos + cmd->ret, whole - cmd->ret);
+	cmd->ret = whole;
 }
 
 /* The I/O of a part has ended, and the call that began it has returned. */
@@ -135,8 +148,8 @@ static void part_end(struct tap_cmd *cmd)
 	}
 	if (rq_writes(rq))
 		part_written(cmd);
-	if (!cmd->ret && !rq_writes(rq))
-		part_short_read(cmd);
+	if (cmd->ret >= 0)
+		part_round(cmd);
 
 	if (part_again(cmd, file)) {
 		tap_hit_punt(tap, rq);
@@ -146,7 +159,7 @@ static void part_end(struct tap_cmd *cmd)
 	} else if (rq_writes(rq) &&
 		   cmd->ext.state == BLKTAP_EXT_INVALID_DATA) {
 		cmd->landed = true;
-		queue_work(blktap_io_wq, &cmd->work);
+		queue_work(tap->direct->wq, &cmd->work);
 	} else if (part_done(cmd, cmd->ret)) {
 		hit_end(tap, rq, BLK_STS_OK);
 	} else {
@@ -259,6 +272,28 @@ static unsigned int bio_bvecs(struct bio *bio)
 }
 
 /*
+ * The bio that alone serves a part: the only one, or one that is too large to
+ * be collected with others. @skip becomes where in it the part begins.
+ */
+static struct bio *part_bio(struct request *rq, unsigned int *skip)
+{
+	unsigned int at = *skip;
+	struct bio *bio;
+
+	if (rq->bio == rq->biotail)
+		return rq->bio;
+	__rq_for_each_bio(bio, rq) {
+		if (at < bio->bi_iter.bi_size)
+			break;
+		at -= bio->bi_iter.bi_size;
+	}
+	if (bio_bvecs(bio) <= TAP_BVECS)
+		return NULL;
+	*skip = at;
+	return bio;
+}
+
+/*
  * Collects the pages of whole bios from the part's on, as many as there is room
  * for. Return: where in the first of them the part begins, in bytes.
  */
@@ -299,14 +334,14 @@ static bool part_iter(struct tap_cmd *cmd, struct iov_iter *iter)
 	struct request *rq = blk_mq_rq_from_pdu(cmd);
 	unsigned int dir = rq_writes(rq) ? ITER_SOURCE : ITER_DEST;
 	unsigned int skip = cmd->pos;
+	struct bio *bio = part_bio(rq, &skip);
 
-	if (rq->bio == rq->biotail) {
-		struct bio *bio = rq->bio;
-
+	if (bio) {
 		iov_iter_bvec(iter, dir,
 			      __bvec_iter_bvec(bio->bi_io_vec, bio->bi_iter),
-			      bio_bvecs(bio), blk_rq_bytes(rq));
+			      bio_bvecs(bio), bio->bi_iter.bi_size);
 		iter->iov_offset = bio->bi_iter.bi_bvec_done;
+		cmd->part = min(cmd->part, bio->bi_iter.bi_size - skip);
 	} else {
 		cmd->bvec = mempool_alloc(&rq_tap(rq)->direct->bvecs,
 					  cmd->nowait ?
@@ -391,6 +426,11 @@ static void hit_run(struct blktap *tap, struct request *rq, bool nowait)
 	for (;;) {
 		if (!cmd->pinned && !tap_direct_pin(tap, cmd))
 			return;
+		if (blk_rq_pos(rq) + blk_rq_sectors(rq) >
+		    get_capacity(tap->disk)) {
+			hit_end(tap, rq, BLK_STS_IOERR);
+			return;
+		}
 		if (!part_find(tap, rq)) {
 			tap_direct_unpin(tap, cmd);
 			tap_ring_requeue(tap, rq, BLKTAP_OP_LAYOUTGET);
@@ -415,7 +455,7 @@ static bool hit_landed(struct blktap *tap, struct tap_cmd *cmd)
 	struct request *rq = blk_mq_rq_from_pdu(cmd);
 	u64 first = blk_rq_pos(rq) + (cmd->pos >> SECTOR_SHIFT);
 
-	tap_layout_dirty(&tap->direct->layout, first,
+	tap_layout_dirty(&tap->direct->layout, &cmd->ext, first,
 			 first + (cmd->ret >> SECTOR_SHIFT) - 1);
 	cmd->landed = false;
 	return part_done(cmd, cmd->ret);
@@ -522,6 +562,6 @@ blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq)
 	if (req_op(rq) == REQ_OP_READ || req_op(rq) == REQ_OP_WRITE)
 		hit_run(tap, rq, true);
 	else
-		queue_work(blktap_io_wq, &cmd->work);
+		queue_work(tap->direct->wq, &cmd->work);
 	return BLK_STS_OK;
 }

@@ -20,7 +20,7 @@
 /* Bits of an entry: state, file, delta (signed, in sectors). */
 #define ENTRY_FILE_SHIFT	3
 #define ENTRY_DELTA_SHIFT	11
-#define ENTRY_DELTA_BITS	(BITS_PER_LONG - 1 - ENTRY_DELTA_SHIFT)
+#define ENTRY_DELTA_BITS	TAP_DELTA_BITS
 
 /* Bounded by the maps' limit, and never more than a node or two at a time. */
 #define LAYOUT_GFP	(GFP_NOIO | __GFP_NOFAIL)
@@ -71,8 +71,11 @@ static void *entry_at(struct maple_tree *tree, u64 sector, u64 *first,
 		      u64 *last)
 {
 	MA_STATE(mas, tree, sector, sector);
-	void *entry = mas_walk(&mas);
+	void *entry;
 
+	rcu_read_lock();
+	entry = mas_walk(&mas);
+	rcu_read_unlock();
 	*first = mas.index;
 	*last = mas.last;
 	return entry;
@@ -129,15 +132,12 @@ static void map_store(struct tap_layout *layout, struct maple_tree *tree,
 	u64 at, end;
 
 	/* Equal neighbours become one. */
-	if (entry && first && entry_at(tree, first - 1, &at, &end) == entry) {
+	if (entry && first && entry_at(tree, first - 1, &at, &end) == entry)
 		first = at;
-		layout->nr--;
-	}
-	if (entry && entry_at(tree, last + 1, &at, &end) == entry) {
+	if (entry && entry_at(tree, last + 1, &at, &end) == entry)
 		last = end;
-		layout->nr--;
-	}
-	layout->nr += !!entry;
+	/* At most: a split makes two more. tap_layout_shrink() counts anew. */
+	layout->nr += 2;
 	WARN_ON_ONCE(mtree_store_range(tree, first, last, entry, LAYOUT_GFP));
 }
 
@@ -195,40 +195,34 @@ int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
 	return err;
 }
 
-/* Turns what is @from into @to within a range of @rw. */
-static void map_turn(struct tap_layout *layout, u64 first, u64 last, u8 from,
-		     u8 to)
+/**
+ * tap_layout_dirty - data has landed in an INVALID_DATA extent
+ * @layout: the maps
+ * @ext: the extent, as it was found; its user has kept the layout open
+ * @first: first sector
+ * @last: last sector
+ *
+ * Also where the extent has been dropped since: what landed must not be
+ * forgotten. Context: may sleep.
+ */
+void tap_layout_dirty(struct tap_layout *layout, const struct tap_extent *ext,
+		      u64 first, u64 last)
 {
+	void *entry = entry_pack(TAP_EXT_DIRTY, ext->file, ext->delta);
+
+	mutex_lock(&layout->lock);
 	while (first <= last) {
-		struct tap_extent ext;
 		u64 at, end;
 		void *old = entry_at(&layout->rw, first, &at, &end);
 
 		end = min(end, last);
-		if (old && entry_state(old) == from) {
-			entry_unpack(old, &ext);
-			map_store(layout, &layout->rw, first, end,
-				  entry_pack(to, ext.file, ext.delta));
-			if (to == TAP_EXT_DIRTY)
-				map_store(layout, &layout->dirty, first, end,
-					  xa_mk_value(1));
+		if (!old || entry_state(old) == BLKTAP_EXT_INVALID_DATA) {
+			map_store(layout, &layout->rw, first, end, entry);
+			map_store(layout, &layout->dirty, first, end,
+				  xa_mk_value(1));
 		}
 		first = end + 1;
 	}
-}
-
-/**
- * tap_layout_dirty - data has landed in INVALID_DATA extents
- * @layout: the maps
- * @first: first sector
- * @last: last sector
- *
- * Context: may sleep. Sectors that are not INVALID_DATA stay what they are.
- */
-void tap_layout_dirty(struct tap_layout *layout, u64 first, u64 last)
-{
-	mutex_lock(&layout->lock);
-	map_turn(layout, first, last, BLKTAP_EXT_INVALID_DATA, TAP_EXT_DIRTY);
 	mutex_unlock(&layout->lock);
 }
 
@@ -263,6 +257,25 @@ unsigned int tap_layout_dirty_ranges(struct tap_layout *layout, u64 *from,
 	return nr;
 }
 
+/* Turns what is DIRTY in a range of @rw into READ_WRITE_DATA. */
+static void map_clean(struct tap_layout *layout, u64 first, u64 last)
+{
+	while (first <= last) {
+		struct tap_extent ext;
+		u64 at, end;
+		void *old = entry_at(&layout->rw, first, &at, &end);
+
+		end = min(end, last);
+		if (old && entry_state(old) == TAP_EXT_DIRTY) {
+			entry_unpack(old, &ext);
+			map_store(layout, &layout->rw, first, end,
+				  entry_pack(BLKTAP_EXT_READ_WRITE_DATA,
+					     ext.file, ext.delta));
+		}
+		first = end + 1;
+	}
+}
+
 /**
  * tap_layout_committed - the metadata says now that a range holds data
  * @layout: the maps
@@ -272,8 +285,7 @@ unsigned int tap_layout_dirty_ranges(struct tap_layout *layout, u64 *from,
 void tap_layout_committed(struct tap_layout *layout, u64 first, u64 last)
 {
 	mutex_lock(&layout->lock);
-	map_turn(layout, first, last, TAP_EXT_DIRTY,
-		 BLKTAP_EXT_READ_WRITE_DATA);
+	map_clean(layout, first, last);
 	map_store(layout, &layout->dirty, first, last, NULL);
 	mutex_unlock(&layout->lock);
 }
@@ -286,11 +298,8 @@ static void map_drop(struct tap_layout *layout, struct maple_tree *tree,
 		void *old = entry_at(tree, first, &at, &end);
 
 		end = min(end, last);
-		if (old && entry_state(old) != TAP_EXT_DIRTY) {
+		if (old && entry_state(old) != TAP_EXT_DIRTY)
 			map_store(layout, tree, first, end, NULL);
-			if (layout->nr)
-				layout->nr--;
-		}
 		if (end == U64_MAX)
 			break;
 		first = end + 1;
@@ -303,26 +312,57 @@ static void map_drop(struct tap_layout *layout, struct maple_tree *tree,
  * @first: first sector
  * @last: last sector
  *
- * What is in flight in them goes on. Grants asked for before are stale.
+ * What is in flight in them goes on. Grants asked for before are stale. @ro goes
+ * first: a lookup meanwhile must not find there what @rw has overruled.
  */
 void tap_layout_drop(struct tap_layout *layout, u64 first, u64 last)
 {
 	mutex_lock(&layout->lock);
 	WRITE_ONCE(layout->seq, layout->seq + 1);
-	map_drop(layout, &layout->rw, first, last);
 	map_drop(layout, &layout->ro, first, last);
+	map_drop(layout, &layout->rw, first, last);
 	mutex_unlock(&layout->lock);
 }
 
-/* Forget what is clean if there is more than the limit. Return: how much. */
-unsigned long tap_layout_shrink(struct tap_layout *layout)
+static unsigned long map_count(struct maple_tree *tree)
 {
-	unsigned long before = READ_ONCE(layout->nr);
+	MA_STATE(mas, tree, 0, 0);
+	unsigned long nr = 0;
+	void *entry;
 
-	if (before <= READ_ONCE(layout->max))
-		return 0;
+	rcu_read_lock();
+	mas_for_each(&mas, entry, ULONG_MAX)
+		nr++;
+	rcu_read_unlock();
+	return nr;
+}
+
+static unsigned long layout_count(struct tap_layout *layout)
+{
+	unsigned long nr;
+
+	mutex_lock(&layout->lock);
+	nr = map_count(&layout->rw) + map_count(&layout->ro) +
+	     map_count(&layout->dirty);
+	WRITE_ONCE(layout->nr, nr);
+	mutex_unlock(&layout->lock);
+	return nr;
+}
+
+/**
+ * tap_layout_shrink - forget what is clean if there is more than the limit
+ * @layout: the maps
+ *
+ * To be called before a grant is taken, never after: who waits for it has to
+ * find it. Return: what is left is still too much: it is dirty.
+ */
+bool tap_layout_shrink(struct tap_layout *layout)
+{
+	if (READ_ONCE(layout->nr) <= layout->max ||
+	    layout_count(layout) <= layout->max)
+		return false;
 	tap_layout_drop(layout, 0, U64_MAX);
-	return before - min(before, READ_ONCE(layout->nr));
+	return layout_count(layout) > layout->max;
 }
 
 /* To be taken before a grant is asked for. Any context. */

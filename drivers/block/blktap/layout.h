@@ -11,6 +11,8 @@
 #include <linux/mutex.h>
 #include <linux/types.h>
 
+#define TAP_DELTA_BITS	52	/* of an extent's delta, with its sign */
+
 /* In the maps, DIRTY stands beside the states that a tapdisk can grant. */
 #define TAP_EXT_DIRTY	4	/* was INVALID_DATA, holds data, not committed */
 
@@ -36,7 +38,7 @@ struct tap_extent {
  * @rw: READ_WRITE_DATA, INVALID_DATA and DIRTY extents
  * @ro: READ_DATA and NONE_DATA: what is read where @rw has nothing, or INVALID
  * @dirty: the ranges that are DIRTY in @rw, to find them
- * @nr: entries of @rw and @ro, about
+ * @nr: entries, at most; counted anew when that is too many
  * @max: how many may be kept
  * @seq: changes when extents are dropped: a grant asked for before is stale
  */
@@ -56,13 +58,14 @@ bool tap_layout_find(struct tap_layout *layout, u64 sector, bool write,
 		     struct tap_extent *ext);
 int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
 		     unsigned int nr, u64 seq);
-void tap_layout_dirty(struct tap_layout *layout, u64 first, u64 last);
+void tap_layout_dirty(struct tap_layout *layout, const struct tap_extent *ext,
+		      u64 first, u64 last);
 unsigned int tap_layout_dirty_ranges(struct tap_layout *layout, u64 *from,
 				     struct blktap_extent *ranges,
 				     unsigned int max);
 void tap_layout_committed(struct tap_layout *layout, u64 first, u64 last);
 void tap_layout_drop(struct tap_layout *layout, u64 first, u64 last);
-unsigned long tap_layout_shrink(struct tap_layout *layout);
+bool tap_layout_shrink(struct tap_layout *layout);
 u64 tap_layout_seq(struct tap_layout *layout);
 bool tap_layout_is_dirty(struct tap_layout *layout);
 

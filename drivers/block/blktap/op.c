@@ -16,7 +16,6 @@
 
 struct workqueue_struct *blktap_wq;
 struct workqueue_struct *blktap_op_wq;
-struct workqueue_struct *blktap_io_wq;
 
 static DEFINE_MUTEX(ops_lock);
 static LIST_HEAD(ops);
@@ -285,9 +284,11 @@ static int op_sync(struct blktap_op *op)
 	struct blktap *tap = op->tap;
 	int err;
 
-	if (!tap->direct || tap->paused || !tap_ring_live(&tap->ring))
+	if (READ_ONCE(tap->paused) || !tap_ring_live(&tap->ring) ||
+	    !tap_direct_use(tap, true))
 		return 0;
-	err = tap_direct_sync(tap);
+	err = tap_direct_sync_until(tap, op->deadline);
+	tap_direct_use(tap, false);
 	return err ? op_fail(op, err, "tap %u: writing back its layout failed",
 			     tap->minor) : 0;
 }
@@ -342,6 +343,7 @@ static int op_close_force(struct blktap_op *op)
 	int err;
 
 	tap_ring_fail(tap, "lost its disk by force");
+	flush_work(&tap->detach);
 	mutex_lock(&tap->lock);
 	err = blktap_disk_remove(tap, true);
 	mutex_unlock(&tap->lock);
@@ -408,10 +410,13 @@ static int op_pause(struct blktap_op *op)
 
 	if (READ_ONCE(tap->paused))
 		return 0;
-	if (!READ_ONCE(tap->disk))
+	if (!READ_ONCE(tap->disk) || !tap_ring_live(&tap->ring))
 		return op_fail(op, -ENOTCONN, "tap %u: no image is open",
 			       tap->minor);
+	tap_direct_use(tap, true);
 	err = op_pause_drain(op);
+	if (!err)
+		tap_direct_forget_files(tap);
 	mutex_lock(&tap->lock);
 	if (!err && (!tap->disk || !tap_ring_live(&tap->ring)))
 		err = op_fail(op, -EIO, "tap %u: the tapdisk has gone or failed",
@@ -420,6 +425,7 @@ static int op_pause(struct blktap_op *op)
 	mutex_unlock(&tap->lock);
 	if (err)
 		op_reopen(tap);
+	tap_direct_use(tap, false);
 	return err;
 }
 
@@ -483,10 +489,12 @@ static int op_resume(struct blktap_op *op)
 	err = op_resume_begin(op, &renamed, &old);
 	if (err && !renamed)
 		return err;
+	tap_direct_use(op->tap, true);
 	if (!err)
 		err = op_ask(op, BLKTAP_ORDER_RESUME, BLKTAP_MSG_RESUME,
 			     op->name);
 	op_resume_end(op, renamed, old, err);
+	tap_direct_use(op->tap, false);
 	return err;
 }
 
@@ -723,16 +731,10 @@ int blktap_op_init(void)
 	blktap_wq = alloc_workqueue("blktap", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!blktap_wq)
 		return -ENOMEM;
-	blktap_io_wq = alloc_workqueue("blktap-io",
-				       WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!blktap_io_wq)
-		goto out_wq;
 	blktap_op_wq = alloc_workqueue("blktap-op", WQ_UNBOUND | WQ_MEM_RECLAIM,
 				       WQ_MAX_ACTIVE);
 	if (blktap_op_wq)
 		return 0;
-	destroy_workqueue(blktap_io_wq);
-out_wq:
 	destroy_workqueue(blktap_wq);
 	return -ENOMEM;
 }
@@ -740,6 +742,5 @@ out_wq:
 void blktap_op_exit(void)
 {
 	destroy_workqueue(blktap_op_wq);
-	destroy_workqueue(blktap_io_wq);
 	destroy_workqueue(blktap_wq);
 }

@@ -453,6 +453,9 @@ static unsigned int take_responses(struct tap_ring *ring,
 /* What an answer brings: data, or extents. Return: NULL, or what is wrong. */
 static const char *take_answer(struct blktap *tap, struct ring_response *rsp)
 {
+	if (rsp->slot->op == BLKTAP_OP_LAYOUTGET &&
+	    rsp->status == BLK_STS_NOTSUPP && READ_ONCE(tap->direct->layout.nr))
+		return "wants the data of a disk for which it has granted extents";
 	if (rsp->status)
 		return NULL;
 	if (rsp->slot->op == BLKTAP_OP_LAYOUTGET)

@@ -123,6 +123,8 @@ static bool take_extent(struct blktap *tap, const struct blktap_extent *from,
 	ext->first = sector;
 	ext->last = sector + nr - 1;
 	ext->delta = (s64)(offset >> SECTOR_SHIFT) - (s64)sector;
+	if (ext->delta != sign_extend64(ext->delta, TAP_DELTA_BITS - 1))
+		return false;
 	ext->file = file;
 	ext->state = state;
 	return true;
@@ -178,13 +180,14 @@ const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
 
 	if (nr_extents > BLKTAP_EXTENTS_MAX)
 		return "granted more extents than there is room for";
+	if (tap_layout_shrink(&direct->layout))
+		queue_work(direct->wq, &direct->sync);
 	mutex_lock(&direct->scratch_lock);
 	why = take_extents(tap, slot, nr_extents);
 	if (!why)
 		tap_layout_grant(&direct->layout, direct->scratch, nr_extents,
 				 slot->seq);
 	mutex_unlock(&direct->scratch_lock);
-	tap_layout_shrink(&direct->layout);
 	return why;
 }
 

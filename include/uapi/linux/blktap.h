@@ -266,7 +266,7 @@ struct blktap_ring_request {
  * @operation: the request's
  * @__pad: ignored
  * @status: BLKTAP_RSP_*; with LAYOUTGET _EOPNOTSUPP means: send me the request
- *	itself, READ or WRITE, with its data
+ *	itself, READ or WRITE, with its data; only before any extent is granted
  * @nr_extents: extents in the slot's page of the layout mapping (LAYOUTGET)
  */
 struct blktap_ring_response {
@@ -317,7 +317,7 @@ struct blktap_ring {
  * BLKTAP_LAYOUT_PGOFF of the ring node, one page a slot; it must be there
  * before CREATE_DEVICE. Files are registered with ADD_FILE before they are
  * granted. When the tap is paused the kernel commits what is dirty and forgets
- * all extents and files before it says so.
+ * all extents before it says so, and the files when the tapdisk has agreed.
  */
 #define BLKTAP_LAYOUT_PGOFF	512
 #define BLKTAP_EXTENTS_MAX	128	/* in a slot's page */

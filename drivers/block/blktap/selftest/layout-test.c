@@ -85,11 +85,15 @@ static int do_dirty(struct model *m)
 {
 	u64 first, last, i;
 
+	struct tap_extent ext = { .file = below(m, 3), .delta = below(m, 3) };
+
 	random_range(m, &first, &last);
-	tap_layout_dirty(&m->layout, first, last);
+	tap_layout_dirty(&m->layout, &ext, first, last);
 	for (i = first; i <= last; i++)
-		if (m->rw[i].state == BLKTAP_EXT_INVALID_DATA)
-			m->rw[i].state = TAP_EXT_DIRTY;
+		if (m->rw[i].state == NOTHING ||
+		    m->rw[i].state == BLKTAP_EXT_INVALID_DATA)
+			m->rw[i] = (struct sector){ TAP_EXT_DIRTY, ext.file,
+						    ext.delta };
 	return 0;
 }
 

@@ -407,7 +407,8 @@ static int commit_ranges(struct blktap *tap)
  * @tap: the tap
  *
  * Ranges are taken first, then the files synced: no bit is set for data that
- * is not there; nor after a sync that failed, since the next one won't say so. Context: sleeps; ends when the ring fails or goes.
+ * is not there; nor after a sync that failed, since the next one won't say so.
+ * Context: sleeps; ends when the ring fails or goes.
  */
 int tap_direct_sync(struct blktap *tap)
 {

@@ -788,6 +788,23 @@ void tap_ring_init(struct tap_ring *ring)
 	ring->free = GENMASK(BLKTAP_RING_SIZE - 1, 0);
 }
 
+/*
+ * In layout mode what was to go over the ring is looked up anew: the image that
+ * is open now may be one that the kernel can serve. No part of it is posted.
+ */
+static void ring_look_again(struct blktap *tap)
+{
+	struct tap_ring *ring = &tap->ring;
+	struct tap_cmd *cmd;
+
+	lockdep_assert_held(&ring->lock);
+	if (!tap->direct || ring->busy)
+		return;
+	list_for_each_entry(cmd, &ring->waiting, node)
+		if (op_has_data(cmd->op))
+			cmd->op = BLKTAP_OP_LAYOUTGET;
+}
+
 /**
  * tap_ring_hold - stop or go on posting requests
  * @tap: the tap
@@ -797,6 +814,8 @@ void tap_ring_hold(struct blktap *tap, bool hold)
 {
 	spin_lock(&tap->ring.lock);
 	tap->ring.held = hold;
+	if (!hold)
+		ring_look_again(tap);
 	spin_unlock(&tap->ring.lock);
 	if (hold)
 		return;

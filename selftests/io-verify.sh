@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib/blktap.sh"
 . "$(dirname "$0")/lib/fio.sh"
 
-MIB=$(scaled 32)
+MIB=$(scaled 24)
 
 # verify_image IMAGE [OPTION...]: write and verify, re-create, verify again.
 verify_image() {

@@ -281,7 +281,7 @@ test_unknown_type() {
 	make_raw "$DIR/r.img" 8
 	expect_fail "$EINVAL" "qcow2" tap-ctl create -a "qcow2:$DIR/r.img"
 	expect_fail "$EINVAL" "$DIR/r.img" tap-ctl create -a "$DIR/r.img"
-	expect_fail "$ENOENT" "" tap-ctl create -a "vhd:"
+	expect_fail "$EINVAL" "" tap-ctl create -a "vhd:"
 	expect_fail "$EINVAL" "" tap-ctl create -a ""
 	expect_fail "$EINVAL" "" tap-ctl create
 }

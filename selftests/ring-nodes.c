@@ -15,7 +15,7 @@
 
 #define MANY_TAPS 40
 
-/* The number in front of @name in a file of "number name" lines; @section as in "Block devices:". */
+/* The number before @name in a file of such lines; @section: Character, Block or NULL. */
 static int number_of(const char *file, const char *section, const char *name)
 {
 	char line[128], word[64];

@@ -131,6 +131,28 @@ static bool is_wanted(const char *name, int argc, char **argv)
 	return argc < 2;
 }
 
+/* Returns run_child()'s result; 1 also where only something was left behind. */
+static int run_case(int number, const struct ktap_case *c, const struct ktap_checks *checks)
+{
+	const char *left = NULL;
+	int rc;
+
+	if (checks && checks->before)
+		checks->before(c->name);
+	rc = run_child(c);
+	if (checks && checks->after)
+		left = checks->after();
+	if (left) {
+		ktap_say("after %s: %s", c->name, left);
+		rc = rc < 0 ? rc : 1;
+	}
+	if (rc == EXIT_SKIP)
+		printf("ok %d %s # SKIP\n", number, c->name);
+	else
+		printf("%s %d %s\n", rc ? "not ok" : "ok", number, c->name);
+	return rc;
+}
+
 int ktap_main(int argc, char **argv, const struct ktap_case *cases, int nr,
 	      const struct ktap_checks *checks)
 {
@@ -142,26 +164,15 @@ int ktap_main(int argc, char **argv, const struct ktap_case *cases, int nr,
 	printf("TAP version 13\n1..%d\n", planned);
 
 	for (int i = 0; i < nr; i++) {
-		const char *left = NULL;
 		int rc;
 
 		if (!is_wanted(cases[i].name, argc, argv))
 			continue;
-		if (checks && checks->before)
-			checks->before(cases[i].name);
-		rc = run_child(&cases[i]);
-		if (checks && checks->after)
-			left = checks->after();
-		if (left)
-			ktap_say("after %s: %s", cases[i].name, left);
-		if (rc == EXIT_SKIP && !left)
-			skipped++;
-		else if (rc || left)
-			failed++;
-		printf("%s %d %s%s\n", (rc && rc != EXIT_SKIP) || left ? "not ok" : "ok", ++n,
-		       cases[i].name, rc == EXIT_SKIP ? " # SKIP" : "");
+		rc = run_case(++n, &cases[i], checks);
+		skipped += rc == EXIT_SKIP;
+		failed += rc && rc != EXIT_SKIP;
 		if (rc < 0) {
-			printf("Bail out! a process is stuck in the kernel\n");
+			printf("Bail out! A process is stuck in the kernel\n");
 			return 1;
 		}
 	}

@@ -196,8 +196,9 @@ struct tap_direct_counters {
  * @dead: the ring has failed or gone: requests at the gate end
  * @gate_lock: protects @closed and @gate
  * @gate: tap_cmds that wait for the layout to be open again
- * @files: registered files, by index; written under blktap.lock before an
- *	extent may name them, and forgotten when none does
+ * @files: registered files, by index; written before an extent may name them,
+ *	and forgotten when none does
+ * @files_lock: protects that, against other writers
  * @nr_files: how many
  * @bvecs: pool of arrays for requests of several bios
  * @wq: for I/O on its files and for flushes; its own, since they may wait for
@@ -227,6 +228,7 @@ struct tap_direct {
 	spinlock_t gate_lock;	/* closed, dead, gate */
 	struct list_head gate;
 	struct tap_file files[BLKTAP_FILES_MAX];
+	spinlock_t files_lock;	/* files, nr_files: who writes them */
 	unsigned int nr_files;
 	mempool_t bvecs;
 	struct workqueue_struct *wq;

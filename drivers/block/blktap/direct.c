@@ -39,6 +39,7 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 		return NULL;
 	direct->tap = tap;
 	spin_lock_init(&direct->gate_lock);
+	spin_lock_init(&direct->files_lock);
 	INIT_LIST_HEAD(&direct->gate);
 	mutex_init(&direct->sync_lock);
 	mutex_init(&direct->scratch_lock);
@@ -86,12 +87,14 @@ struct tap_direct *tap_direct_get(struct blktap *tap)
 
 static void files_forget(struct tap_direct *direct)
 {
+	spin_lock(&direct->files_lock);
 	while (direct->nr_files) {
 		struct tap_file *file = &direct->files[--direct->nr_files];
 
 		fput(file->file);
 		file->file = NULL;
 	}
+	spin_unlock(&direct->files_lock);
 }
 
 /**
@@ -153,12 +156,10 @@ static int file_check(struct blktap *tap, struct file *file, bool write)
 
 static int file_add(struct tap_direct *direct, struct file *from, bool write)
 {
-	struct tap_file *slot = &direct->files[direct->nr_files];
 	struct file *file;
+	int index = -ENFILE;
 	bool buffered;
 
-	if (direct->nr_files == BLKTAP_FILES_MAX)
-		return -ENFILE;
 	file = file_open(from, write, &buffered);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
@@ -166,12 +167,19 @@ static int file_add(struct tap_direct *direct, struct file *from, bool write)
 		fput(file);
 		return -EINVAL;
 	}
-	slot->file = file;
-	slot->write = write;
-	slot->buffered = buffered;
-	/* Pairs with files_sync() and file_valid(). */
-	smp_store_release(&direct->nr_files, direct->nr_files + 1);
-	return direct->nr_files - 1;
+	spin_lock(&direct->files_lock);
+	if (direct->nr_files < BLKTAP_FILES_MAX) {
+		index = direct->nr_files;
+		direct->files[index].file = file;
+		direct->files[index].write = write;
+		direct->files[index].buffered = buffered;
+		/* Pairs with files_sync() and file_valid(). */
+		smp_store_release(&direct->nr_files, index + 1);
+	}
+	spin_unlock(&direct->files_lock);
+	if (index < 0)
+		fput(file);
+	return index;
 }
 
 /**
@@ -335,8 +343,8 @@ void tap_direct_forget(struct blktap *tap)
  * tap_direct_forget_files - and the files: the tap is paused
  * @tap: the tap; there are no extents
  *
- * Waits for a flush that syncs them. Its lock is outside of the tap's: a flush
- * may wait for a tapdisk that waits for the tap's.
+ * Waits for a flush that syncs them; not under the tap's lock, since that flush
+ * may wait for a tapdisk that waits for it.
  */
 void tap_direct_forget_files(struct blktap *tap)
 {
@@ -345,10 +353,8 @@ void tap_direct_forget_files(struct blktap *tap)
 	if (!direct)
 		return;
 	mutex_lock(&direct->sync_lock);
-	mutex_lock(&tap->lock);
 	files_forget(direct);
 	direct->failed = 0;
-	mutex_unlock(&tap->lock);
 	mutex_unlock(&direct->sync_lock);
 }
 

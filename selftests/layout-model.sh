@@ -1,12 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # The maps of layout mode say what a naive model says, after any operations.
-# kernels: stock uml
-# timeout: 300
+# kernels: uml
+# timeout: 600
 
 ops=1000000
-# Every access is checked in a debug kernel, every instruction emulated in a VM.
-[ "$(uname -m)" = x86_64 ] && grep -q hypervisor /proc/cpuinfo && ops=200000
 
 modprobe blktap-layout-test ops=$ops ${LAYOUT_SEED:+seed=$LAYOUT_SEED}
 status=$?

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 240
+# timeout: 400
 # 64 taps at once: each with its own tapdisk, and all served by one.
 . "$(dirname "$0")/lib/blktap.sh"
 
 TAPS=64
-CASE_SECONDS=120
+CASE_SECONDS=180
 
 # create_all [OPTION...]: sets DEVS.
 create_all() {

@@ -233,9 +233,9 @@ static void free_of_a_mapped_tap_posts_close(void)
 	tap_alloc(&t);
 	tap_map(&t);
 	CHECK_OK(tap_free(t.h.minor));
-	CHECK(t.ring->msg == B2_MSG_CLOSE, "message %u", t.ring->msg);
 	p.fd = t.fd;
 	CHECK(poll(&p, 1, 5000) == 1 && (p.revents & POLLIN), "revents %#x", p.revents);
+	CHECK(t.ring->msg == B2_MSG_CLOSE, "message %u", t.ring->msg);
 	CHECK(tap_exists(&t), "the tap went before its tapdisk");
 	tap_close(&t);
 	CHECK(wait_until(tap_is_gone, &t, 5));

@@ -703,6 +703,8 @@ int blktap_op_free(struct blktap *tap)
 	if (!tap_ring_mapped(&tap->ring) && !READ_ONCE(tap->disk))
 		return blktap_op_run(tap, BLKTAP_CMD_FREE);
 	WRITE_ONCE(tap->free_wanted, true);
+	if (!READ_ONCE(tap->tapdisk))
+		tap_ring_message(&tap->ring, BLKTAP_MSG_CLOSE);
 	op = blktap_op_alloc(tap, BLKTAP_CMD_FREE, BLKTAP_TIMEOUT);
 	if (!op)
 		return -ENOMEM;

@@ -91,7 +91,7 @@ arch = $(if $(shell grep -s CONFIG_UML=y $(KDIR)/include/config/auto.conf),um)
 kmod = build/kmod-$(release)$(addprefix -,$(arch))
 ksources = Kbuild $(shell find drivers include -name '*.[ch]' -o -name Kbuild)
 # A warning is an error where we test; a user's kernel may come with another compiler.
-strict = $(if $(KERNEL),UBSAN_SANITIZE=y KCFLAGS=-Werror)
+strict = $(if $(KERNEL),UBSAN_SANITIZE=y KCFLAGS=-Werror BLKTAP_SELFTESTS=m)
 kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR)/$(kmod) KERNELRELEASE=$(release) \
 	$(addprefix ARCH=,$(arch)) $(strict)
 

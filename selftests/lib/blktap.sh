@@ -188,7 +188,7 @@ tap_create() {
 	local image=$1
 	shift
 
-	DEV=$(tap-ctl create -a "$image" "$@") || fail "tap-ctl create -a $image $*: status $?"
+	DEV=$(tap-ctl create -a "$image" ${MODE:+--mode=$MODE} "$@") || fail "tap-ctl create -a $image $*: status $?"
 	expect_match "$DEV" "$NODES/tapdev[0-9]+" "device of $image"
 	MINOR=${DEV##*tapdev}
 	PID=$(tap_pid "$MINOR")

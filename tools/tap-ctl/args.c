@@ -17,7 +17,7 @@
 #define MINOR_MAX	((1 << 20) - 1)
 #define FIELD(name)	offsetof(struct args, name)
 
-enum { KEY_JSON = 256 };
+enum { KEY_JSON = 256, KEY_MODE };
 
 const struct opt opt_pid = {
 	'p', OPT_NUMBER, "pid", "PID", "the tapdisk's process id", FIELD(pid), 1, INT_MAX,
@@ -53,6 +53,11 @@ const struct opt opt_timeout = {
 
 const struct opt opt_force = {
 	'f', OPT_FLAG, "force", NULL, "do not have the image flushed", FIELD(force), 0, 0,
+};
+
+const struct opt opt_mode = {
+	KEY_MODE, OPT_WORD, "mode", "layout|ring",
+	"who moves the data: the kernel, or the tapdisk (default)", FIELD(mode), 0, 0,
 };
 
 const struct opt opt_type = {
@@ -93,6 +98,25 @@ static int set_number(const struct opt *opt, const char *text, long *field)
 	return 0;
 }
 
+static int set_word(const struct opt *opt, const char *text, const char **field)
+{
+	const char *word = opt->value;
+	size_t len;
+
+	for (;;) {
+		len = strcspn(word, "|");
+		if (len == strlen(text) && !memcmp(word, text, len)) {
+			*field = text;
+			return 0;
+		}
+		if (!word[len])
+			break;
+		word += len + 1;
+	}
+	report("--%s %s: not one of %s", opt->name, text, opt->value);
+	return -EINVAL;
+}
+
 static int set_field(const struct opt *opt, const char *text, struct args *args)
 {
 	void *field = (char *)args + opt->offset;
@@ -107,10 +131,17 @@ static int set_field(const struct opt *opt, const char *text, struct args *args)
 		}
 		*(const char **)field = text;
 		return 0;
+	case OPT_WORD:
+		return set_word(opt, text, field);
 	default:
 		*(bool *)field = true;
 		return 0;
 	}
+}
+
+bool args_ring(const struct args *args)
+{
+	return !args->mode || !strcmp(args->mode, "ring");
 }
 
 static bool is_required(const struct command *cmd, const struct opt *opt)

@@ -21,6 +21,7 @@ struct client;
  * @pid: the tapdisk
  * @name: type:/path
  * @rdonly: for BLKTAP_A_RDONLY
+ * @ring: for BLKTAP_A_RING_MODE
  * @force: for BLKTAP_A_FORCE
  * @timeout: seconds
  * @pool: a pool
@@ -32,6 +33,7 @@ struct request {
 	uint32_t pid;
 	const char *name;
 	bool rdonly;
+	bool ring;
 	bool force;
 	uint32_t timeout;
 	const char *pool;

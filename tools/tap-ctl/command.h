@@ -14,6 +14,7 @@
  * @pages: a pool's quota; 0: not said
  * @image: type:/path, as typed, or NULL
  * @node: where the block device's node is to be, or NULL: at its usual place
+ * @mode: of the disk: "layout" or "ring", or NULL
  * @type: type of image, or NULL
  * @file: path of an image, or NULL
  * @pool: name of a pool, or NULL
@@ -28,6 +29,7 @@ struct args {
 	long pages;
 	const char *image;
 	const char *node;
+	const char *mode;
 	const char *type;
 	const char *file;
 	const char *pool;
@@ -36,16 +38,17 @@ struct args {
 	bool json;
 };
 
-enum opt_kind { OPT_FLAG, OPT_NUMBER, OPT_TEXT };
+enum opt_kind { OPT_FLAG, OPT_NUMBER, OPT_TEXT, OPT_WORD };
 
 /**
  * struct opt - an option
  * @key: its letter, or a number above 255 where it has none
  * @kind: what it takes
  * @name: its long name
- * @value: what the help calls its value
+ * @value: what the help calls its value; OPT_WORD: the words, with | between
  * @help: one line
- * @offset: of its field in struct args: bool, long or const char * by @kind
+ * @offset: of its field in struct args: bool, long or, for texts and words,
+ *	const char *
  * @min: smallest number
  * @max: largest number
  */
@@ -61,7 +64,7 @@ struct opt {
 };
 
 extern const struct opt opt_pid, opt_tapdisk, opt_minor, opt_image, opt_node, opt_rdonly,
-	opt_timeout, opt_force, opt_type, opt_file, opt_json, opt_pool, opt_pages;
+	opt_timeout, opt_force, opt_mode, opt_type, opt_file, opt_json, opt_pool, opt_pages;
 
 /**
  * struct command - a command
@@ -95,6 +98,9 @@ extern const struct command cmd_list, cmd_allocate, cmd_free, cmd_create, cmd_de
  * Returns 0, 1 when help was asked for and printed, or -EINVAL, reported.
  */
 int args_parse(const struct command *cmd, int argc, char **argv, struct args *args);
+
+/** args_ring() - true if a disk in ring mode is asked for */
+bool args_ring(const struct args *args);
 
 /** args_usage() - print a command's help on stdout */
 void args_usage(const struct command *cmd);

@@ -46,6 +46,7 @@ _tap_ctl_value() {
 	*:-a | *:--image) _tap_ctl_image "$3" ;;
 	*:-p | *:--pid | *:--tapdisk) words=$(_tap_ctl_field pid) ;;
 	*:-m | *:--minor) words=$(_tap_ctl_field minor) ;;
+	*:--mode) words='layout ring' ;;
 	list:-t | list:--type) words='vhd aio' ;;
 	*:-t | *:--timeout | *:-s | *:--size | *:-n | *:--name) ;;
 	*) return 1 ;;

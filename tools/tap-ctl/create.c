@@ -45,6 +45,7 @@ static int order(struct creation *c, uint8_t cmd, uint32_t timeout)
 	struct request rq = {
 		.cmd = cmd, .minor = c->minor, .pid = c->pid, .timeout = timeout,
 		.name = open ? c->name : NULL, .rdonly = open && c->args->rdonly,
+		.ring = open && args_ring(c->args),
 	};
 
 	return client_order(c->client, &rq, NULL);
@@ -150,7 +151,7 @@ out_client:
 }
 
 static const struct opt *const create_opts[] = {
-	&opt_image, &opt_node, &opt_rdonly, &opt_tapdisk, &opt_timeout, NULL,
+	&opt_image, &opt_mode, &opt_node, &opt_rdonly, &opt_tapdisk, &opt_timeout, NULL,
 };
 
 const struct command cmd_create = {

@@ -27,6 +27,15 @@ static const char *const counter_names[BLKTAP_C_MAX + 1] = {
 	[BLKTAP_C_POOL_EMPTY] = "pool_empty",
 	[BLKTAP_C_IN_RING] = "in_ring",
 	[BLKTAP_C_WAITING] = "waiting",
+	[BLKTAP_C_HITS] = "hits",
+	[BLKTAP_C_MISSES] = "misses",
+	[BLKTAP_C_UPCALLS] = "upcalls",
+	[BLKTAP_C_COMMITS] = "commits",
+	[BLKTAP_C_ZERO_COPIED] = "zero_copied",
+	[BLKTAP_C_COPIED] = "copied",
+	[BLKTAP_C_PUNTS] = "punts",
+	[BLKTAP_C_RECALLS] = "recalls",
+	[BLKTAP_C_EXTENTS] = "extents",
 };
 
 static const char *event_name(uint32_t event)
@@ -150,9 +159,11 @@ struct json_object *format_json(const struct message *msg)
 	add_number(json, msg, BLKTAP_A_STATE, "state", msg->state);
 	add_name(json, msg->name);
 	add_string(json, "disk", msg->disk);
-	if (message_has(msg, BLKTAP_A_CAPACITY))
+	if (message_has(msg, BLKTAP_A_CAPACITY)) {
 		json_object_object_add(json, "readonly",
 				       json_object_new_boolean(message_has(msg, BLKTAP_A_RDONLY)));
+		add_string(json, "mode", message_has(msg, BLKTAP_A_RING_MODE) ? "ring" : "layout");
+	}
 	add_number(json, msg, BLKTAP_A_CAPACITY, "sectors", msg->capacity);
 	add_number(json, msg, BLKTAP_A_SECTOR_SIZE, "sector_size", msg->sector_size);
 	add_number(json, msg, BLKTAP_A_OPENERS, "openers", msg->openers);

@@ -33,6 +33,7 @@ static struct nla_policy policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_POOL_PAGES] = { .type = NLA_U32 },
 	[BLKTAP_A_POOL_FREE] = { .type = NLA_U32 },
 	[BLKTAP_A_COUNTERS] = { .type = NLA_NESTED },
+	[BLKTAP_A_RING_MODE] = { .type = NLA_FLAG },
 };
 
 #define FIELD(name)	offsetof(struct message, name)
@@ -135,6 +136,7 @@ int message_write(struct nl_msg *msg, const struct request *rq)
 	    (rq->pid && nla_put_u32(msg, BLKTAP_A_PID, rq->pid)) ||
 	    (rq->name && nla_put_string(msg, BLKTAP_A_NAME, rq->name)) ||
 	    (rq->rdonly && nla_put_flag(msg, BLKTAP_A_RDONLY)) ||
+	    (rq->ring && nla_put_flag(msg, BLKTAP_A_RING_MODE)) ||
 	    (rq->force && nla_put_flag(msg, BLKTAP_A_FORCE)) ||
 	    (rq->timeout && nla_put_u32(msg, BLKTAP_A_TIMEOUT, rq->timeout)) ||
 	    (rq->pool && nla_put_string(msg, BLKTAP_A_POOL, rq->pool)) ||

@@ -9,7 +9,7 @@ static int run_open(const struct args *args)
 {
 	struct request rq = {
 		.cmd = BLKTAP_CMD_OPEN, .minor = args->minor, .pid = args->pid,
-		.rdonly = args->rdonly, .timeout = args->timeout,
+		.rdonly = args->rdonly, .ring = args_ring(args), .timeout = args->timeout,
 	};
 	struct client *client;
 	char *name;
@@ -29,7 +29,7 @@ static int run_open(const struct args *args)
 }
 
 static const struct opt *const open_opts[] = {
-	&opt_pid, &opt_minor, &opt_image, &opt_rdonly, &opt_timeout, NULL,
+	&opt_pid, &opt_minor, &opt_image, &opt_mode, &opt_rdonly, &opt_timeout, NULL,
 };
 
 const struct command cmd_open = {

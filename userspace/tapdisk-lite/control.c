@@ -44,14 +44,12 @@ static void answer_stats(struct tap *tap, uint64_t id)
 static bool order_of_tap(struct tap *tap, const struct blktap_order *order, const char *name,
 			 int *err, struct vhd_error *error)
 {
-	bool rdonly = order->flags & BLKTAP_ORDER_F_RDONLY;
-
 	switch (order->op) {
 	case BLKTAP_ORDER_OPEN:
-		*err = tap_open(tap, name, rdonly, error);
+		*err = tap_open(tap, order, name, error);
 		return false;
 	case BLKTAP_ORDER_RESUME:
-		*err = tap_resume(tap, name, rdonly, error);
+		*err = tap_resume(tap, order, name, error);
 		return false;
 	case BLKTAP_ORDER_CLOSE:
 	case BLKTAP_ORDER_PAUSE:

@@ -133,6 +133,7 @@ static int raw_open_fd(struct raw *raw, const struct stat *st, unsigned int flag
 		return deny(error, errno, "%s: %s", raw->path, strerror(errno));
 
 	raw->fd = fd;
+	raw->layer.fd = fd;
 	return 0;
 }
 
@@ -178,6 +179,7 @@ static int raw_open(struct image **image, struct aio *aio, const char *path, uns
 	raw->image.nr_layers = 1;
 	raw->layer.name = raw->path;
 	raw->layer.driver = &image_driver_aio;
+	raw->image.layout = true;
 
 	err = raw_open_fd(raw, &st, flags, error);
 	if (!err) {
@@ -274,6 +276,25 @@ static void raw_trim(struct image *image, struct image_request *req)
 				 req->nr_sectors << SECTOR_SHIFT));
 }
 
+/* All of the disk, once and for ever. */
+static void raw_layout_get(struct image *image, struct image_request *req)
+{
+	req->extents[0] = (struct blktap_extent){
+		.nr_sectors = image->capacity,
+		.file = image->layers[0].file,
+		.state = image->rdonly ? BLKTAP_EXT_READ_DATA : BLKTAP_EXT_READ_WRITE_DATA,
+	};
+	req->nr_extents = 1;
+	req->done(req, 0);
+}
+
+/* Nothing is granted that would have to be committed. */
+static void raw_layout_commit(struct image *image, struct image_request *req)
+{
+	(void)image;
+	req->done(req, 0);
+}
+
 const struct image_driver image_driver_aio = {
 	.name = "aio",
 	.type = 0,
@@ -283,4 +304,6 @@ const struct image_driver image_driver_aio = {
 	.write = raw_write,
 	.flush = raw_flush,
 	.trim = raw_trim,
+	.layout_get = raw_layout_get,
+	.layout_commit = raw_layout_commit,
 };

@@ -15,6 +15,7 @@ static int layer_init(struct vhd_image *image, unsigned int i, struct vhd *vhd)
 	layer->stats = stats;
 	layer->sectors = vhd->size >> SECTOR_SHIFT;
 	stats->name = vhd->path;
+	stats->fd = vhd->fd;
 	stats->driver = vhd->type == VHD_TYPE_RAW ? &image_driver_aio : &image_driver_vhd;
 	if (vhd_is_flat(vhd))
 		return 0;
@@ -58,6 +59,15 @@ static uint32_t physical_size(const struct vhd *vhd)
 		if (vhd_block_allocated(vhd, block) && vhd_data_offset(vhd, block) % VHD_ALIGN)
 			return VHD_SECTOR;
 	return VHD_ALIGN;
+}
+
+/* Where data ends before its block, reading it takes more than an extent says. */
+static bool grantable(const struct vhd *vhd)
+{
+	for (; vhd; vhd = vhd->parent)
+		if (vhd->end_footer_lost)
+			return false;
+	return true;
 }
 
 static void image_free(struct vhd_image *image)
@@ -105,6 +115,7 @@ static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
 	image->image.capacity = image->chain->size >> SECTOR_SHIFT;
 	image->image.sector_size = SECTOR_SIZE;
 	image->image.physical_size = physical_size(image->chain);
+	image->image.layout = grantable(image->chain);
 	err = image_prepare(image);
 	if (err) {
 		image_free(image);
@@ -121,12 +132,12 @@ static void image_vhd_close(struct image *image)
 
 static void image_vhd_read(struct image *image, struct image_request *req)
 {
-	vhd_request_start(container_of(image, struct vhd_image, image), req, false);
+	vhd_request_read(container_of(image, struct vhd_image, image), req);
 }
 
 static void image_vhd_write(struct image *image, struct image_request *req)
 {
-	vhd_request_start(container_of(image, struct vhd_image, image), req, true);
+	vhd_request_write(container_of(image, struct vhd_image, image), req);
 }
 
 static void image_vhd_flush(struct image *image, struct image_request *req)
@@ -137,6 +148,16 @@ static void image_vhd_flush(struct image *image, struct image_request *req)
 		vhd_flush_request(container_of(image, struct vhd_image, image), req);
 }
 
+static void image_vhd_layout_get(struct image *image, struct image_request *req)
+{
+	vhd_layout_get(container_of(image, struct vhd_image, image), req);
+}
+
+static void image_vhd_layout_commit(struct image *image, struct image_request *req)
+{
+	vhd_layout_commit(container_of(image, struct vhd_image, image), req);
+}
+
 const struct image_driver image_driver_vhd = {
 	.name = "vhd",
 	.type = 4,
@@ -145,4 +166,6 @@ const struct image_driver image_driver_vhd = {
 	.read = image_vhd_read,
 	.write = image_vhd_write,
 	.flush = image_vhd_flush,
+	.layout_get = image_vhd_layout_get,
+	.layout_commit = image_vhd_layout_commit,
 };

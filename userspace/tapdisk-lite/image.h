@@ -9,6 +9,7 @@
 #ifndef TAPDISK_IMAGE_H
 #define TAPDISK_IMAGE_H
 
+#include <linux/blktap.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -29,6 +30,10 @@
  * @nr_sectors: inside the image; as long as @iov for reads and writes
  * @iov: the data, in whole sectors from memory aligned to them
  * @iovcnt: iovecs in use
+ * @write: of a layout_get: extents to write to are asked for
+ * @extents: room for BLKTAP_EXTENTS_MAX: a layout_get's answer, a layout_commit's
+ *	ranges
+ * @nr_extents: in use
  * @done: called once, perhaps before the driver's callback has returned; err
  *	is 0 or a negative errno
  *
@@ -40,12 +45,17 @@ struct image_request {
 	uint64_t nr_sectors;
 	struct iovec iov[IMAGE_IOV_MAX];
 	int iovcnt;
+	bool write;
+	struct blktap_extent *extents;
+	unsigned int nr_extents;
 	void (*done)(struct image_request *req, int err);
 };
 
 /* One file of an image: the image itself, or what is beneath it in a chain. */
 struct image_layer {
 	const char *name;		/* its path */
+	int fd;				/* the driver's */
+	uint32_t file;			/* what extents call it: set by the image's owner */
 	const struct image_driver *driver;
 	uint64_t read_hits;		/* sectors */
 	uint64_t write_hits;
@@ -65,7 +75,8 @@ struct image_layer {
  * @physical_size: bytes: requests had better be
  * @trim: the trim callback works on this image
  * @trim_zeroes: what was trimmed reads as zeroes
- * @busy: I/O of the driver's own is in flight: not to be closed yet
+ * @layout: its data can be granted
+ * @busy: I/Os of the driver's own that are in flight: not to be closed yet
  * @layers: top first; owned by the driver
  * @nr_layers: at least 1
  */
@@ -79,7 +90,8 @@ struct image {
 	uint32_t physical_size;
 	bool trim;
 	bool trim_zeroes;
-	bool busy;
+	bool layout;
+	unsigned int busy;
 	struct image_layer *layers;
 	unsigned int nr_layers;
 };
@@ -97,6 +109,15 @@ struct image {
  * @write: queue a write; never called on a read-only image
  * @flush: make all writes durable that were done when this was called
  * @trim: the range's contents don't matter any more; unset: not supported
+ * @layout_get: grant extents that cover at least the first sector, and more
+ *	where that is cheap, in the order that struct blktap_extent asks for;
+ *	unset with @layout_commit: not supported
+ * @layout_commit: data has landed, durably, in these ranges that were granted
+ *	as INVALID_DATA: write to the metadata that it has; durable when the
+ *	owner says so
+ *
+ * Data goes either through read and write or through grants: once layout_get
+ * has been called only layout_get, layout_commit, trim and flush are.
  */
 struct image_driver {
 	const char *name;
@@ -108,6 +129,8 @@ struct image_driver {
 	void (*write)(struct image *image, struct image_request *req);
 	void (*flush)(struct image *image, struct image_request *req);
 	void (*trim)(struct image *image, struct image_request *req);
+	void (*layout_get)(struct image *image, struct image_request *req);
+	void (*layout_commit)(struct image *image, struct image_request *req);
 };
 
 extern const struct image_driver image_driver_aio;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 TOOLS += build/bin/tapdisk
 tapdisk-engine := $(addprefix userspace/tapdisk-lite/,aio.c image.c image-aio.c \
-	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-flush.c vhd-request.c)
+	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-commit.c vhd-flush.c \
+	vhd-layout.c vhd-lookup.c vhd-request.c)
 tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,control.c main.c \
 	ring.c stats.c tap.c)
 tapdisk-libs := -laio -ljson-c -luuid
@@ -11,13 +12,19 @@ build/userspace/tapdisk-lite/main.o: \
 
 TEST_PROGS += build/selftests/unit-tapdisk-vhd
 unit-tapdisk-vhd-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
-	unit-tapdisk-vhd.c)
+	kernel.c unit-tapdisk-vhd.c)
 unit-tapdisk-vhd-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-vhd: $(unit-tapdisk-vhd-src:%.c=build/%.o) build/lib/libvhd.a
 
 TEST_PROGS += build/selftests/unit-tapdisk-powercut
 unit-tapdisk-powercut-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
-	record.c unit-tapdisk-powercut.c)
+	kernel.c record.c unit-tapdisk-powercut.c)
 unit-tapdisk-powercut-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-powercut: $(unit-tapdisk-powercut-src:%.c=build/%.o) \
 	build/lib/libvhd.a
+
+TEST_PROGS += build/selftests/unit-tapdisk-layout
+unit-tapdisk-layout-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
+	kernel.c unit-tapdisk-layout.c)
+unit-tapdisk-layout-libs := -laio -luuid -lcmocka
+build/selftests/unit-tapdisk-layout: $(unit-tapdisk-layout-src:%.c=build/%.o) build/lib/libvhd.a

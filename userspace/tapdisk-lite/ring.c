@@ -19,13 +19,20 @@ static size_t ring_bytes(void)
 	return (size_t)BLKTAP_MMAP_PAGES * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static void respond(struct tap *tap, uint64_t id, uint8_t operation, int err)
+static size_t layout_bytes(void)
+{
+	return (size_t)BLKTAP_RING_SIZE * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void respond(struct tap *tap, uint64_t id, uint8_t operation, int err,
+		    unsigned int nr_extents)
 {
 	struct blktap_ring_response *rsp;
 
 	rsp = &tap->ring->ring[tap->rsp_prod++ % BLKTAP_RING_SIZE].rsp;
 	rsp->id = id;
 	rsp->operation = operation;
+	rsp->nr_extents = nr_extents;
 	rsp->status = BLKTAP_RSP_OKAY;
 	if (err)
 		rsp->status = err == -EOPNOTSUPP ? BLKTAP_RSP_EOPNOTSUPP : BLKTAP_RSP_ERROR;
@@ -36,10 +43,15 @@ static void request_done(struct image_request *image_req, int err)
 {
 	struct tap_request *req = container_of(image_req, struct tap_request, image);
 	struct tap *tap = req->tap;
+	unsigned int nr = 0;
 
 	req->busy = false;
 	tap->in_flight--;
-	respond(tap, image_req->slot, req->operation, err);
+	if (req->operation == BLKTAP_OP_LAYOUTGET && !err) {
+		nr = image_req->nr_extents;
+		memcpy(tap->layout[image_req->slot], req->extents, nr * sizeof(req->extents[0]));
+	}
+	respond(tap, image_req->slot, req->operation, err, nr);
 }
 
 /*
@@ -88,6 +100,9 @@ static int start_transfer(struct tap *tap, const struct blktap_ring_request *rin
 {
 	struct image *image = tap->image;
 
+	/* The engine does not know what the kernel has written. */
+	if (tap->grants)
+		return -EIO;
 	req->sector = ring_req->rw.sector_number;
 	if (!map_segments(tap, ring_req, req) || !in_range(image, req))
 		return -EINVAL;
@@ -122,6 +137,45 @@ static int start_trim(struct tap *tap, const struct blktap_ring_request *ring_re
 	return 0;
 }
 
+static int start_layoutget(struct tap *tap, const struct blktap_ring_request *ring_req,
+			   struct image_request *req)
+{
+	struct image *image = tap->image;
+
+	if (!tap->grants) {
+		req->done(req, -EOPNOTSUPP);
+		return 0;
+	}
+	req->sector = ring_req->lg.sector_number;
+	req->nr_sectors = ring_req->lg.nr_sectors;
+	if (!req->nr_sectors || !in_range(image, req))
+		return -EINVAL;
+
+	req->write = ring_req->lg.iomode == BLKTAP_IOMODE_WRITE;
+	if (req->write && image->rdonly)
+		return -EROFS;
+	image->driver->layout_get(image, req);
+	return 0;
+}
+
+static int start_layoutcommit(struct tap *tap, const struct blktap_ring_request *ring_req,
+			      struct image_request *req)
+{
+	struct image *image = tap->image;
+	struct tap_request *tap_req = container_of(req, struct tap_request, image);
+
+	if (!tap->grants)
+		return -EOPNOTSUPP;
+	if (ring_req->lc.nr_ranges > BLKTAP_EXTENTS_MAX)
+		return -EINVAL;
+
+	req->nr_extents = ring_req->lc.nr_ranges;
+	memcpy(tap_req->extents, tap->layout[req->slot],
+	       req->nr_extents * sizeof(tap_req->extents[0]));
+	image->driver->layout_commit(image, req);
+	return 0;
+}
+
 /* Not 0: the request was not taken by the image. */
 static int start(struct tap *tap, const struct blktap_ring_request *ring_req,
 		 struct image_request *req)
@@ -138,6 +192,10 @@ static int start(struct tap *tap, const struct blktap_ring_request *ring_req,
 		return 0;
 	case BLKTAP_OP_TRIM:
 		return start_trim(tap, ring_req, req);
+	case BLKTAP_OP_LAYOUTGET:
+		return start_layoutget(tap, ring_req, req);
+	case BLKTAP_OP_LAYOUTCOMMIT:
+		return start_layoutcommit(tap, ring_req, req);
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -152,7 +210,7 @@ static void take_request(struct tap *tap, const struct blktap_ring_request *ring
 	if (ring_req->id >= BLKTAP_RING_SIZE || tap->requests[ring_req->id].busy) {
 		syslog(LOG_CRIT, "minor %u: the ring has a request with bad slot %llu",
 		       tap->minor, (unsigned long long)ring_req->id);
-		respond(tap, ring_req->id, ring_req->operation, -EINVAL);
+		respond(tap, ring_req->id, ring_req->operation, -EINVAL, 0);
 		return;
 	}
 
@@ -217,6 +275,18 @@ void ring_publish(struct tap *tap)
 		syslog(LOG_ERR, "minor %u: handing over responses: %m", tap->minor);
 }
 
+static void layout_map(struct tap *tap)
+{
+	off_t offset = BLKTAP_LAYOUT_PGOFF * sysconf(_SC_PAGESIZE);
+	void *map = mmap(NULL, layout_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED,
+			 tap->source.fd, offset);
+
+	if (map != MAP_FAILED)
+		tap->layout = map;
+	else
+		syslog(LOG_INFO, "minor %u: no layout mode: %m", tap->minor);
+}
+
 int ring_map(struct tap *tap)
 {
 	void *map = mmap(NULL, ring_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -233,12 +303,16 @@ int ring_map(struct tap *tap)
 		tap->requests[i].tap = tap;
 		tap->requests[i].image.slot = i;
 		tap->requests[i].image.done = request_done;
+		tap->requests[i].image.extents = tap->requests[i].extents;
 	}
+	layout_map(tap);
 	more_requests(tap);	/* sets req_event; requests come after OPEN */
 	return 0;
 }
 
 void ring_unmap(struct tap *tap)
 {
+	if (tap->layout)
+		munmap(tap->layout, layout_bytes());
 	munmap(tap->ring, ring_bytes());
 }

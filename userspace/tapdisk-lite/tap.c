@@ -89,39 +89,88 @@ static void detach(struct tap *tap)
 		tapdisk->loop.stopped = true;
 }
 
+static int register_file(struct tap *tap, unsigned int layer)
+{
+	struct image *image = tap->image;
+	struct blktap_file file = {
+		.fd = image->layers[layer].fd,
+		.flags = layer || image->rdonly ? 0 : BLKTAP_FILE_WRITE,
+	};
+
+	if (ioctl(tap->source.fd, BLKTAP_IOCTL_ADD_FILE, &file))
+		return -errno;
+	image->layers[layer].file = file.index;
+	return 0;
+}
+
+/* So that they can be granted; else the data goes over the ring. */
+static void register_files(struct tap *tap)
+{
+	struct image *image = tap->image;
+	int err = 0;
+
+	tap->grants = false;
+	if (!tap->layout_disk || !image->layout)
+		return;
+
+	for (unsigned int i = 0; i < image->nr_layers && !err; i++) {
+		err = register_file(tap, i);
+		if (err)
+			syslog(LOG_WARNING, "%s: registering it: %s: ring mode",
+			       image->layers[i].name, strerror(-err));
+	}
+	tap->grants = !err;
+}
+
+static unsigned long device_flags(const struct tap *tap)
+{
+	const struct image *image = tap->image;
+	unsigned long flags = BLKTAP_DEVICE_PSZ | BLKTAP_DEVICE_FLUSH;
+
+	if (image->rdonly)
+		flags |= BLKTAP_DEVICE_RDONLY;
+	if (image->trim)
+		flags |= BLKTAP_DEVICE_TRIM;
+	if (image->trim_zeroes)
+		flags |= BLKTAP_DEVICE_TRIM_RZ;
+	if (tap->grants)
+		flags |= BLKTAP_DEVICE_LAYOUT;
+	return flags;
+}
+
 static int create_device(struct tap *tap, struct vhd_error *error)
 {
 	const struct image *image = tap->image;
 	struct blktap_params params = {
 		.capacity = image->capacity,
 		.sector_size = image->sector_size,
-		.flags = BLKTAP_DEVICE_PSZ | BLKTAP_DEVICE_FLUSH,
+		.flags = device_flags(tap),
 		.phys_block_size = image->physical_size,
+		.trim_block_size = image->trim ? image->physical_size : 0,
 	};
 
-	if (image->rdonly)
-		params.flags |= BLKTAP_DEVICE_RDONLY;
-	if (image->trim) {
-		params.flags |= BLKTAP_DEVICE_TRIM;
-		params.trim_block_size = image->physical_size;
-	}
-	if (image->trim_zeroes)
-		params.flags |= BLKTAP_DEVICE_TRIM_RZ;
 	if (ioctl(tap->source.fd, BLKTAP_IOCTL_CREATE_DEVICE, &params))
 		return deny(error, errno, "minor %u: creating the disk of %s: %s", tap->minor,
 			    image->name, strerror(errno));
 
 	tap->has_disk = true;
 	tap->disk_capacity = image->capacity;
+	tap->layout_disk = params.flags & BLKTAP_DEVICE_LAYOUT;
+	tap->grants = tap->layout_disk;
 	return 0;
 }
 
 static int open_image(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
 {
+	int err;
+
 	if (tap->image)
 		return deny(error, EEXIST, "minor %u: %s is open already: close it first",
 			    tap->minor, tap->image->name);
-	return image_open(&tap->image, &tap->tapdisk->aio, name, rdonly ? IMAGE_RDONLY : 0, error);
+	err = image_open(&tap->image, &tap->tapdisk->aio, name, rdonly ? IMAGE_RDONLY : 0, error);
+	if (!err)
+		register_files(tap);
+	return err;
 }
 
 static void close_image(struct tap *tap)
@@ -130,14 +179,16 @@ static void close_image(struct tap *tap)
 	tap->image = NULL;
 }
 
-int tap_open(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
+int tap_open(struct tap *tap, const struct blktap_order *order, const char *name,
+	     struct vhd_error *error)
 {
 	int err;
 
 	if (tap->has_disk)
 		return deny(error, EEXIST, "minor %u: has a disk already: close it first",
 			    tap->minor);
-	err = open_image(tap, name, rdonly, error);
+	tap->layout_disk = tap->layout && !(order->flags & BLKTAP_ORDER_F_RING);
+	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
 	if (err)
 		return err;
 
@@ -165,7 +216,8 @@ static int set_params(struct tap *tap, struct vhd_error *error)
 	return 0;
 }
 
-int tap_resume(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
+int tap_resume(struct tap *tap, const struct blktap_order *order, const char *name,
+	       struct vhd_error *error)
 {
 	int err;
 
@@ -173,7 +225,7 @@ int tap_resume(struct tap *tap, const char *name, bool rdonly, struct vhd_error 
 		return deny(error, EINVAL, "minor %u: has no disk to resume", tap->minor);
 	if (tap->order.state != ORDER_NONE)
 		return deny(error, EBUSY, "minor %u: is pausing still", tap->minor);
-	err = open_image(tap, name, rdonly, error);
+	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
 	if (err)
 		return err;
 

@@ -17,6 +17,7 @@ struct tap_request {
 	struct tap *tap;
 	bool busy;
 	uint8_t operation;
+	struct blktap_extent extents[BLKTAP_EXTENTS_MAX];	/* image's */
 	struct image_request image;
 };
 
@@ -55,11 +56,14 @@ struct tap {
 	struct tapdisk *tapdisk;
 	uint32_t minor;
 	struct blktap_ring *ring;
+	struct blktap_extent (*layout)[BLKTAP_EXTENTS_MAX];	/* of slots; NULL: old kernel */
 	uint32_t req_cons;		/* requests taken, as the ring counts */
 	uint32_t rsp_prod;		/* responses put, published or not */
 	unsigned int in_flight;
 	struct image *image;		/* NULL: closed, or paused */
 	bool has_disk;			/* CREATE_DEVICE was done */
+	bool layout_disk;		/* the disk is, or is to be, in layout mode */
+	bool grants;			/* the image's files are registered */
 	uint64_t disk_capacity;		/* as the kernel knows it */
 	struct tap_order order;
 	struct tap_request requests[BLKTAP_RING_SIZE];
@@ -81,8 +85,10 @@ struct tapdisk {
 
 /* Orders: tap.c. 0, or -errno with error filled in and nothing changed. */
 int tap_attach(struct tapdisk *tapdisk, uint32_t minor, struct vhd_error *error);
-int tap_open(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error);
-int tap_resume(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error);
+int tap_open(struct tap *tap, const struct blktap_order *order, const char *name,
+	     struct vhd_error *error);
+int tap_resume(struct tap *tap, const struct blktap_order *order, const char *name,
+	       struct vhd_error *error);
 
 /* An ATTACH, OPEN or RESUME was done when the kernel had given it up. */
 void tap_undo(struct tap *tap, uint32_t op);
@@ -103,7 +109,7 @@ struct tap *tap_find(struct tapdisk *tapdisk, uint32_t minor);
 
 /* The ring: ring.c */
 
-/* Map the ring of an open ring node. 0 or -errno. */
+/* Map the ring of an open ring node, and the layout if it has one. 0 or -errno. */
 int ring_map(struct tap *tap);
 void ring_unmap(struct tap *tap);
 

@@ -131,6 +131,7 @@ static void load_done(struct aio_op *op, int err)
 
 	TAILQ_CONCAT(&waiters, &bitmap->waiters, link);
 	bitmap->loading = false;
+	bitmap->image->image.busy--;
 	/* Those who waited for it go before those who wait for its place. */
 	bitmap->pins++;
 	if (err) {
@@ -149,11 +150,22 @@ static void load(struct vhd_bitmap *bitmap)
 	struct vhd *vhd = bitmap->layer->vhd;
 
 	bitmap->loading = true;
+	bitmap->image->image.busy++;
 	bitmap->iov.iov_base = bitmap->bits;
 	bitmap->iov.iov_len = vhd->bitmap_bytes;
 	bitmap->op.done = load_done;
 	aio_read(bitmap->image->image.aio, &bitmap->op, vhd->fd, &bitmap->iov, 1,
 		 vhd_bitmap_offset(vhd, bitmap->block));
+}
+
+bool vhd_bitmap_prefetch(struct vhd_image *image, struct vhd_layer *layer, uint32_t block)
+{
+	struct vhd_bitmap *bitmap = take(&image->cache, layer, block);
+
+	if (!bitmap)
+		return false;
+	load(bitmap);
+	return true;
 }
 
 int vhd_bitmap_get(struct vhd_layer *layer, uint32_t block, struct vhd_request *req,

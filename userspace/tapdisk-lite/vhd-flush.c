@@ -60,7 +60,7 @@ static void cycle_end(struct vhd_image *image, int err)
 		bitmap_synced(image, bitmap, err);
 	}
 	flush->running = false;
-	image->image.busy = false;
+	image->image.busy--;
 
 	/* No bitmap gets clean any more: nobody shall wait for that. */
 	if (err)
@@ -129,7 +129,7 @@ static void cycle_start(struct vhd_image *image)
 	struct vhd_bitmap *bitmap;
 
 	flush->running = true;
-	image->image.busy = true;
+	image->image.busy++;
 	flush->err = 0;
 	TAILQ_CONCAT(&flush->current, &flush->waiting, link);
 	TAILQ_CONCAT(&flush->syncing, &image->cache.dirty, link);

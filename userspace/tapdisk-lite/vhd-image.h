@@ -9,6 +9,9 @@
  * So whatever part of what came after the last fdatasync is lost, metadata
  * points at what is there. Everything here runs in the main loop: the state
  * between two callbacks is always consistent.
+ *
+ * In layout mode the kernel writes the data, does the fdatasync before a commit
+ * and the one after it; an open image is written to in one mode only.
  */
 #ifndef TAPDISK_VHD_IMAGE_H
 #define TAPDISK_VHD_IMAGE_H
@@ -21,6 +24,9 @@
 
 /* Of a step of a request: it has been queued and will be run again, or failed. */
 #define VHD_WAITS	1
+
+/* Of a lookup: it would take a bitmap that is not in the cache. */
+#define VHD_UNKNOWN	2
 
 /* In place of an index into the cache. */
 #define VHD_BITMAP_NONE	0xffff	/* not in the cache */
@@ -50,18 +56,21 @@ struct vhd_layer {
 /**
  * struct vhd_bitmap - a sector bitmap in the cache
  * @link: in the cache's idle list if none of the flags is set and it is not
- *	pinned; in the syncing list; else in the dirty list if dirty; else in none
+ *	pinned; in a cycle's syncing list; else in the dirty list if dirty; else in
+ *	none
  * @image: whose cache it is in
  * @layer: whose it is; NULL: of none
  * @block: which it is
  * @loading: being read; @waiters wait for it
  * @dirty: @bits has bits that are not on disk
- * @syncing: @disk is on its way there
+ * @syncing: @disk is on its way there; a commit's @waiters wait for that
  * @pins: writes in flight that will set bits
  * @bits: what requests go by
- * @disk: of @bits, those whose data was durable when the cycle took them
+ * @disk: what is written: of @bits, those whose data was durable when the cycle
+ *	took them; or @bits and those of a commit
  * @op: for reading to @bits, or writing @disk
  * @iov: for @op
+ * @commit: whose bits @disk has
  * @waiters: requests
  */
 struct vhd_bitmap {
@@ -77,6 +86,7 @@ struct vhd_bitmap {
 	uint8_t *disk;
 	struct aio_op op;
 	struct iovec iov;
+	struct vhd_request *commit;
 	struct vhd_requests waiters;
 };
 
@@ -188,11 +198,15 @@ struct vhd_part {
  * @link: in one list of waiters, or in none
  * @image: whose it is
  * @req: as the tap knows it
- * @write: else a read; meaningless for a flush
- * @pos: first sector that is in no part yet
+ * @step: go on from @pos: 0, or VHD_WAITS
+ * @write: a write, or a layout_get for writing
+ * @pos: first sector that is not dealt with yet
  * @end: past the last sector
- * @layer: where to go on looking for @pos; reads only
+ * @must: sectors from here on are looked up only where that takes no I/O
+ * @layer: where to go on looking for @pos
  * @run: sectors from @pos on that are in none of the layers above; 0: not known
+ * @nr_invalid: INVALID_DATA extents of the answer (layout_get)
+ * @range: of @req's, the one with @pos (layout_commit)
  * @pending: parts in flight, and 1 until all are
  * @err: the first error
  * @nr_parts: in use of @parts
@@ -205,11 +219,15 @@ struct vhd_request {
 	TAILQ_ENTRY(vhd_request) link;
 	struct vhd_image *image;
 	struct image_request *req;
+	int (*step)(struct vhd_request *req);
 	bool write;
 	uint64_t pos;
 	uint64_t end;
+	uint64_t must;
 	unsigned int layer;
 	uint32_t run;
+	unsigned int nr_invalid;
+	unsigned int range;
 	unsigned int pending;
 	int err;
 	unsigned int nr_parts;
@@ -230,16 +248,52 @@ struct vhd_image {
 
 /* vhd-request.c */
 
-/* Start a read or write in the request's slot. */
-void vhd_request_start(struct vhd_image *image, struct image_request *req, bool write);
+/* Start a read or write. */
+void vhd_request_read(struct vhd_image *image, struct image_request *req);
+void vhd_request_write(struct vhd_image *image, struct image_request *req);
 
-/* A request in no list any more: go on, or give up with -errno. */
+/* The request of req's slot, for its sectors, to be run step by step. */
+struct vhd_request *vhd_request_init(struct vhd_image *image, struct image_request *req,
+				     int (*step)(struct vhd_request *req));
+
+/* A request in no list any more: go on, until it waits or all is under way. */
 void vhd_request_run(struct vhd_request *req);
-void vhd_request_fail(struct vhd_request *req, int err);
 
-/* Do so with all of a list, which may be filled again meanwhile. */
+/* The sectors from pos on have been dealt with. */
+void vhd_request_advance(struct vhd_request *req, uint32_t sectors);
+
+/* One of what is pending has ended, err being 0 or -errno. */
+void vhd_request_put(struct vhd_request *req, int err);
+
+/* Go on with all of a list, which may be filled again meanwhile, or end them. */
 void vhd_requests_run(struct vhd_requests *list);
 void vhd_requests_fail(struct vhd_requests *list, int err);
+
+/* vhd-lookup.c */
+
+/**
+ * struct vhd_place - where some sectors are
+ * @layer: in which layer; NULL: in none, they are zeroes
+ * @sectors: how many
+ * @offset: of the first, in bytes, in the layer's file
+ */
+struct vhd_place {
+	struct vhd_layer *layer;
+	uint32_t sectors;
+	uint64_t offset;
+};
+
+/*
+ * Find the sectors from req->pos on, which is before req->end. 0, VHD_WAITS
+ * with req in a list, or VHD_UNKNOWN from req->must on.
+ */
+int vhd_lookup(struct vhd_request *req, struct vhd_place *place);
+
+/* vhd-layout.c: what lies where */
+void vhd_layout_get(struct vhd_image *image, struct image_request *req);
+
+/* vhd-commit.c: the bits of ranges that hold data now */
+void vhd_layout_commit(struct vhd_image *image, struct image_request *req);
 
 /* vhd-bitmap.c */
 
@@ -254,6 +308,9 @@ void vhd_cache_exit(struct vhd_image *image);
  */
 int vhd_bitmap_get(struct vhd_layer *layer, uint32_t block, struct vhd_request *req,
 		   struct vhd_bitmap **bitmap);
+
+/* Begin to read a bitmap that is not in the cache. False: there is no room. */
+bool vhd_bitmap_prefetch(struct vhd_image *image, struct vhd_layer *layer, uint32_t block);
 
 /* The top layer's block was allocated just now, its bitmap is all zeroes. */
 void vhd_bitmap_new(struct vhd_image *image, uint32_t block);

@@ -8,24 +8,12 @@
 
 #include "vhd-image.h"
 
-static uint32_t min_sectors(uint64_t a, uint64_t b)
+void vhd_request_put(struct vhd_request *req, int err)
 {
-	return (uint32_t)(a < b ? a : b);
-}
-
-static void request_put(struct vhd_request *req)
-{
-	if (--req->pending == 0)
-		req->req->done(req->req, req->err);
-}
-
-static void part_end(struct vhd_part *part, int err)
-{
-	struct vhd_request *req = part->req;
-
 	if (err && !req->err)
 		req->err = err;
-	request_put(req);
+	if (--req->pending == 0)
+		req->req->done(req->req, req->err);
 }
 
 static void read_done(struct aio_op *op, int err)
@@ -39,7 +27,7 @@ static void read_done(struct aio_op *op, int err)
 		err = 0;
 	}
 	image_count_read(part->layer->stats, part->sectors, err);
-	part_end(part, err);
+	vhd_request_put(part->req, err);
 }
 
 static void write_done(struct aio_op *op, int err)
@@ -52,7 +40,7 @@ static void write_done(struct aio_op *op, int err)
 			vhd_bitmap_mark(part->bitmap, part->first_bit, part->sectors);
 		vhd_bitmap_unpin(part->bitmap);
 	}
-	part_end(part, err);
+	vhd_request_put(part->req, err);
 }
 
 /* Sectors [pos, pos + sectors) of the request are at byte offset of layer. */
@@ -82,82 +70,27 @@ static struct vhd_part *part_queue(struct vhd_request *req, struct vhd_layer *la
 	return part;
 }
 
-static void advance(struct vhd_request *req, uint32_t sectors)
+void vhd_request_advance(struct vhd_request *req, uint32_t sectors)
 {
 	req->pos += sectors;
 	req->layer = 0;
 	req->run = 0;
 }
 
-static void read_zeroes(struct vhd_request *req, uint32_t sectors)
-{
-	iov_zero(req->req->iov, req->req->iovcnt, (req->pos - req->req->sector) << SECTOR_SHIFT,
-		 (size_t)sectors << SECTOR_SHIFT);
-	advance(req, sectors);
-}
-
-/* The next sectors are not in the layer. */
-static void read_beneath(struct vhd_request *req, uint32_t sectors)
-{
-	if (req->layer + 1 == req->image->image.nr_layers) {
-		read_zeroes(req, sectors);
-		return;
-	}
-	req->layer++;
-	req->run = sectors;
-}
-
-static void read_here(struct vhd_request *req, uint32_t sectors, uint64_t offset)
-{
-	part_queue(req, &req->image->layers[req->layer], sectors, offset);
-	advance(req, sectors);
-}
-
-/* How many sectors from first on have the same bit, at most max. */
-static uint32_t run_length(const uint8_t *bits, uint32_t first, uint32_t max)
-{
-	bool set = vhd_bitmap_test(bits, first);
-	uint32_t n = 1;
-
-	while (n < max && vhd_bitmap_test(bits, first + n) == set)
-		n++;
-	return n;
-}
-
 static int read_step(struct vhd_request *req)
 {
-	struct vhd_layer *layer = &req->image->layers[req->layer];
-	uint32_t n = req->run ? req->run : (uint32_t)(req->end - req->pos);
-	struct vhd *vhd = layer->vhd;
-	struct vhd_bitmap *bitmap;
-	uint32_t block, first;
+	struct vhd_place place;
+	int ret = vhd_lookup(req, &place);
 
-	if (req->pos >= layer->sectors) {
-		read_zeroes(req, n);
-		return 0;
-	}
-	n = min_sectors(n, layer->sectors - req->pos);
-	if (vhd_is_flat(vhd)) {
-		read_here(req, n, req->pos << SECTOR_SHIFT);
-		return 0;
-	}
-
-	block = (uint32_t)(req->pos / vhd->block_sectors);
-	first = (uint32_t)(req->pos % vhd->block_sectors);
-	n = min_sectors(n, vhd->block_sectors - first);
-	if (!vhd_block_allocated(vhd, block)) {
-		read_beneath(req, n);
-		return 0;
-	}
-
-	if (vhd_bitmap_get(layer, block, req, &bitmap) == VHD_WAITS)
-		return VHD_WAITS;
-	if (bitmap)
-		n = run_length(bitmap->bits, first, n);
-	if (!bitmap || vhd_bitmap_test(bitmap->bits, first))
-		read_here(req, n, vhd_data_offset(vhd, block) + ((uint64_t)first << SECTOR_SHIFT));
+	if (ret)
+		return ret;
+	if (place.layer)
+		part_queue(req, place.layer, place.sectors, place.offset);
 	else
-		read_beneath(req, n);
+		iov_zero(req->req->iov, req->req->iovcnt,
+			 (req->pos - req->req->sector) << SECTOR_SHIFT,
+			 (size_t)place.sectors << SECTOR_SHIFT);
+	vhd_request_advance(req, place.sectors);
 	return 0;
 }
 
@@ -172,13 +105,14 @@ static int write_step(struct vhd_request *req)
 
 	if (vhd_is_flat(vhd)) {
 		part_queue(req, layer, n, req->pos << SECTOR_SHIFT);
-		advance(req, n);
+		vhd_request_advance(req, n);
 		return 0;
 	}
 
 	block = (uint32_t)(req->pos / vhd->block_sectors);
 	first = (uint32_t)(req->pos % vhd->block_sectors);
-	n = min_sectors(n, vhd->block_sectors - first);
+	if (n > vhd->block_sectors - first)
+		n = vhd->block_sectors - first;
 	if (!vhd_block_allocated(vhd, block)) {
 		vhd_alloc_request(req);
 		return VHD_WAITS;
@@ -193,23 +127,16 @@ static int write_step(struct vhd_request *req)
 		part->bitmap = bitmap;
 		part->first_bit = first;
 	}
-	advance(req, n);
+	vhd_request_advance(req, n);
 	return 0;
 }
 
 void vhd_request_run(struct vhd_request *req)
 {
 	while (req->pos < req->end && !req->err)
-		if ((req->write ? write_step(req) : read_step(req)) == VHD_WAITS)
+		if (req->step(req) == VHD_WAITS)
 			return;
-	request_put(req);
-}
-
-void vhd_request_fail(struct vhd_request *req, int err)
-{
-	if (!req->err)
-		req->err = err;
-	request_put(req);
+	vhd_request_put(req, 0);
 }
 
 void vhd_requests_run(struct vhd_requests *list)
@@ -232,24 +159,40 @@ void vhd_requests_fail(struct vhd_requests *list, int err)
 	TAILQ_CONCAT(&now, list, link);
 	while ((req = TAILQ_FIRST(&now))) {
 		TAILQ_REMOVE(&now, req, link);
-		vhd_request_fail(req, err);
+		vhd_request_put(req, err);
 	}
 }
 
-void vhd_request_start(struct vhd_image *image, struct image_request *image_req, bool write)
+struct vhd_request *vhd_request_init(struct vhd_image *image, struct image_request *image_req,
+				     int (*step)(struct vhd_request *req))
 {
 	struct vhd_request *req = &image->requests[image_req->slot];
 
 	req->image = image;
 	req->req = image_req;
-	req->write = write;
+	req->step = step;
+	req->write = false;
 	req->pos = image_req->sector;
 	req->end = image_req->sector + image_req->nr_sectors;
+	req->must = req->end;
 	req->layer = 0;
 	req->run = 0;
 	req->pending = 1;
 	req->err = 0;
 	req->nr_parts = 0;
 	req->nr_iov = 0;
+	return req;
+}
+
+void vhd_request_read(struct vhd_image *image, struct image_request *image_req)
+{
+	vhd_request_run(vhd_request_init(image, image_req, read_step));
+}
+
+void vhd_request_write(struct vhd_image *image, struct image_request *image_req)
+{
+	struct vhd_request *req = vhd_request_init(image, image_req, write_step);
+
+	req->write = true;
 	vhd_request_run(req);
 }

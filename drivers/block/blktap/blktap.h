@@ -15,14 +15,19 @@
 
 #include <linux/blk-mq.h>
 #include <linux/completion.h>
+#include <linux/fs.h>
 #include <linux/device.h>
 #include <linux/kobject.h>
+#include <linux/mempool.h>
 #include <linux/mutex.h>
+#include <linux/percpu-refcount.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/blktap.h>
+
+#include "layout.h"
 
 #undef pr_fmt
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -85,6 +90,9 @@ struct tap_cursor {
  * @data: where that part starts
  * @sector: that part's first sector on the disk
  * @len: its length in bytes
+ * @iomode: BLKTAP_IOMODE_* (LAYOUTGET)
+ * @seq: the layout's when it was asked for (LAYOUTGET)
+ * @parked: tap_cmds that wait for the answer (LAYOUTGET)
  * @pages: mapped into the tapdisk by fault; never given to another tap
  */
 struct tap_slot {
@@ -95,28 +103,156 @@ struct tap_slot {
 	struct tap_cursor data;
 	sector_t sector;
 	unsigned int len;
+	u32 iomode;
+	u64 seq;
+	struct list_head parked;
 	struct page *pages[BLKTAP_SEGMENT_MAX];
 };
 
 /**
  * struct tap_cmd - a block request, in its pdu
- * @node: in tap_ring.waiting while parts of it have no slot yet
+ * @node: in tap_ring.waiting while parts of it have no slot yet, in a slot's
+ *	parked list, or in tap_direct.gate
+ * @op: what the ring is asked for it: BLKTAP_OP_*
  * @next: where the next part starts
  * @done: bytes that have got a slot
  * @parts: slots that carry a part, and 1 while it is on tap_ring.waiting
  * @status: the first error
+ * @work: what needs a context of its own (layout mode, as all that follows)
+ * @pinned: holds a reference on tap_direct.users
+ * @landed: @ext's part is written, and not yet noted as dirty
+ * @nowait: the part was issued in the submitter's context
+ * @pos: bytes done before the part
+ * @part: bytes of the part that is under way
+ * @ext: where that part lies
+ * @iocb: its I/O
+ * @refs: the I/O's end, and the return of the call that began it
+ * @ret: the I/O's result
+ * @bvec: from tap_direct.bvecs, for a request of several bios, or NULL
  */
 struct tap_cmd {
 	struct list_head node;
+	u8 op;
 	struct tap_cursor next;
 	unsigned int done;
 	atomic_t parts;
 	blk_status_t status;
+
+	struct work_struct work;
+	bool pinned;
+	bool landed;
+	bool nowait;
+	unsigned int pos;
+	unsigned int part;
+	struct tap_extent ext;
+	struct kiocb iocb;
+	atomic_t refs;
+	long ret;
+	struct bio_vec *bvec;
+};
+
+/**
+ * struct tap_commit - a LAYOUTCOMMIT that is waited for
+ * @done: when it is answered, or never will be
+ * @posted: it has a slot
+ * @nr: ranges
+ * @err: 0 or a negative errno
+ * @ranges: the kernel's own copy
+ */
+struct tap_commit {
+	struct completion done;
+	bool posted;
+	unsigned int nr;
+	int err;
+	struct blktap_extent ranges[BLKTAP_EXTENTS_MAX];
+};
+
+#define TAP_BVECS	BIO_MAX_VECS	/* in an array of tap_direct.bvecs */
+
+/**
+ * struct tap_file - a file that extents may lie in
+ * @file: our own, opened from the one that was registered
+ * @write: it may be granted for writing
+ * @buffered: it can't do direct I/O
+ */
+struct tap_file {
+	struct file *file;
+	bool write;
+	bool buffered;
+};
+
+struct tap_direct_counters {
+	u64 hits;
+	u64 zero_copied;
+	u64 punts;
+};
+
+/**
+ * struct tap_direct - a tap's layout mode
+ * @tap: the tap
+ * @layout: the maps
+ * @users: I/O that uses extents
+ * @closed: @users is killed: requests go to @gate
+ * @dead: the ring has failed or gone: requests at the gate end
+ * @gate_lock: protects @closed and @gate
+ * @gate: tap_cmds that wait for the layout to be open again
+ * @files: registered files, by index; written before an extent may name them,
+ *	and forgotten when none does
+ * @files_lock: protects that, against other writers
+ * @nr_files: how many
+ * @bvecs: pool of arrays for requests of several bios
+ * @wq: for I/O on its files and for flushes; its own, since they may wait for
+ *	what another tap has
+ * @busy: an operation relies on all this; by blktap.lock
+ * @sync: tap_direct_sync() for an operation, or because much is dirty
+ * @synced: when @sync is done
+ * @sync_error: its result
+ * @failed: the first error of a file's sync: what it lost may not be committed
+ * @sync_lock: one at a time makes data durable and commits
+ * @commit: the commit that it waits for
+ * @scratch: the extents of the answer that is looked at; by @scratch_lock
+ * @ring_used: data went over the ring: a flush must go there too
+ * @count: per CPU
+ * @misses: requests that waited for a grant; this and all below under
+ *	tap_ring.lock
+ * @upcalls: LAYOUTGETs
+ * @commits: LAYOUTCOMMITs
+ * @recalls: times that the layout was closed
+ */
+struct tap_direct {
+	struct blktap *tap;
+	struct tap_layout layout;
+	struct percpu_ref users;
+	bool closed;
+	bool dead;
+	spinlock_t gate_lock;	/* closed, dead, gate */
+	struct list_head gate;
+	struct tap_file files[BLKTAP_FILES_MAX];
+	spinlock_t files_lock;	/* files, nr_files: who writes them */
+	unsigned int nr_files;
+	mempool_t bvecs;
+	struct workqueue_struct *wq;
+	bool busy;
+	struct work_struct sync;
+	struct completion synced;
+	int sync_error;
+	int failed;
+	struct mutex sync_lock;	/* commit, failed; files against files_forget() */
+	struct tap_commit commit;
+	struct mutex scratch_lock;	/* scratch */
+	struct tap_extent scratch[BLKTAP_EXTENTS_MAX];
+	bool ring_used;
+	struct tap_direct_counters __percpu *count;
+	u64 misses;
+	u64 upcalls;
+	u64 commits;
+	u64 recalls;
 };
 
 struct tap_counters {
-	u64 reqs[4];		/* by BLKTAP_OP_* */
+	u64 reqs[6];		/* by BLKTAP_OP_* */
 	u64 sectors[2];		/* read, written */
+	u64 copied;		/* bytes */
 	u64 errors;
 	u64 kicks;
 	u64 ring_full;
@@ -148,6 +284,8 @@ struct tap_counters {
  * @poll: where the tapdisk waits
  * @waiting: tap_cmds of which parts have no slot yet, in order
  * @nr_waiting: how many
+ * @commit: a LAYOUTCOMMIT to be posted or under way, or NULL
+ * @layout: the pages of the layout mapping; NULL where there is none
  * @count: counters
  * @slots: the slots
  */
@@ -175,6 +313,8 @@ struct tap_ring {
 	wait_queue_head_t poll;
 	struct list_head waiting;
 	unsigned int nr_waiting;
+	struct tap_commit *commit;
+	struct page *layout[BLKTAP_RING_SIZE];
 	struct tap_counters count;
 	struct tap_slot slots[BLKTAP_RING_SIZE];
 };
@@ -228,6 +368,8 @@ struct blktap_tapdisk {
  * @no_open: the disk is going; protected by its open_mutex
  * @openers: opens of the disk and its partitions
  * @pool_node: in the pool's list; protected by pools_lock
+ * @direct: layout mode, or NULL; goes with the disk, or with the ring where
+ *	there is none
  * @tags: the disk's
  * @scan: the partition scan that follows CREATE_DEVICE
  * @detach: the ring's end
@@ -257,6 +399,7 @@ struct blktap {
 	bool no_open;
 	atomic_t openers;
 	struct list_head pool_node;
+	struct tap_direct *direct;
 	struct blk_mq_tag_set tags;
 	struct work_struct scan;
 	struct work_struct detach;
@@ -284,7 +427,8 @@ int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma);
 void tap_ring_stop(struct blktap *tap);
 void tap_ring_fail(struct blktap *tap, const char *why);
 int tap_ring_respond(struct blktap *tap);
-blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, bool kick);
+blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, u8 op,
+			    bool kick);
 void tap_ring_pump(struct blktap *tap);
 void tap_ring_kick(struct tap_ring *ring);
 void tap_ring_hold(struct blktap *tap, bool hold);
@@ -297,6 +441,42 @@ void tap_ring_message(struct tap_ring *ring, u8 msg);
 void tap_ring_closed(struct tap_ring *ring);
 struct pid *tap_ring_pid(struct tap_ring *ring);
 bool tap_ring_remove(struct tap_ring *ring);
+
+void tap_ring_requeue(struct blktap *tap, struct request *rq, u8 op);
+int tap_ring_commit(struct blktap *tap, struct tap_commit *commit);
+int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma);
+
+/* upcall.c: LAYOUTGET and LAYOUTCOMMIT */
+bool tap_upcall_join(struct blktap *tap, struct tap_cmd *cmd);
+void tap_upcall_prepare(struct blktap *tap, struct tap_slot *slot,
+			struct tap_cmd *cmd);
+void tap_upcall_fill(struct blktap *tap, struct tap_slot *slot,
+		     struct blktap_ring_request *req);
+const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
+			       u32 nr_extents);
+void tap_upcall_end(struct blktap *tap, struct list_head *parked,
+		    blk_status_t status);
+
+/* direct.c: files, and the gate that recalls close */
+struct tap_direct *tap_direct_get(struct blktap *tap);
+void tap_direct_free(struct blktap *tap);
+int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg);
+int tap_direct_close(struct blktap *tap, unsigned long deadline);
+void tap_direct_forget(struct blktap *tap);
+void tap_direct_open(struct blktap *tap);
+void tap_direct_abort(struct blktap *tap);
+int tap_direct_sync(struct blktap *tap);
+int tap_direct_sync_until(struct blktap *tap, unsigned long deadline);
+bool tap_direct_use(struct blktap *tap, bool use);
+void tap_direct_forget_files(struct blktap *tap);
+bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd);
+void tap_direct_unpin(struct blktap *tap, struct tap_cmd *cmd);
+void tap_direct_count(struct tap_direct *direct,
+		      struct tap_direct_counters *sum);
+
+/* hit.c: requests that the kernel serves from the files */
+blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq);
+void tap_hit_punt(struct blktap *tap, struct request *rq);
 
 /* slot.c: a slot's pages, and the data in them */
 int tap_slot_reserve(struct blktap *tap);

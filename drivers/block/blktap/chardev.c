@@ -135,11 +135,49 @@ static const struct vm_operations_struct ring_vm_ops = {
 	.fault		= ring_vma_fault,
 };
 
+static vm_fault_t layout_vma_fault(struct vm_fault *vmf)
+{
+	pgoff_t index = vmf->pgoff - BLKTAP_LAYOUT_PGOFF;
+	struct tap_ring *ring = &vma_tap(vmf->vma)->ring;
+	struct page *page = NULL;
+
+	spin_lock(&ring->lock);
+	if (vma_counts(vmf->vma, ring) && index < BLKTAP_RING_SIZE)
+		page = ring->layout[index];
+	if (page)
+		get_page(page);
+	spin_unlock(&ring->lock);
+	vmf->page = page;
+	return page ? 0 : VM_FAULT_SIGBUS;
+}
+
+/* Not counted: the ring's own mapping is what a tapdisk's hold on it is. */
+static const struct vm_operations_struct layout_vm_ops = {
+	.may_split	= ring_vma_may_split,
+	.fault		= layout_vma_fault,
+};
+
+static int layout_mmap(struct blktap *tap, struct vm_area_struct *vma)
+{
+	int err;
+
+	if (vma_pages(vma) != BLKTAP_RING_SIZE || !(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
+	err = tap_ring_map_layout(tap, vma);
+	if (err)
+		return err;
+	vma->vm_ops = &layout_vm_ops;
+	return 0;
+}
+
 static int ring_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct blktap *tap = file->private_data;
 	int err;
 
+	if (vma->vm_pgoff == BLKTAP_LAYOUT_PGOFF)
+		return layout_mmap(tap, vma);
 	if (vma->vm_pgoff || vma_pages(vma) != BLKTAP_MMAP_PAGES ||
 	    !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
@@ -304,6 +342,21 @@ static int ioctl_remove_device(struct blktap *tap)
 	return err;
 }
 
+static int ioctl_add_file(struct blktap *tap, void __user *arg)
+{
+	struct blktap_file file;
+	int err;
+
+	if (copy_from_user(&file, arg, sizeof(file)))
+		return -EFAULT;
+	mutex_lock(&tap->lock);
+	err = tap_direct_add_file(tap, &file);
+	mutex_unlock(&tap->lock);
+	if (!err && copy_to_user(arg, &file, sizeof(file)))
+		err = -EFAULT;
+	return err;
+}
+
 static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 			  unsigned long arg)
 {
@@ -324,6 +377,8 @@ static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 		return ioctl_answer(tap, false, arg);
 	case BLKTAP_IOCTL_REMOVE_DEVICE:
 		return ioctl_remove_device(tap);
+	case BLKTAP_IOCTL_ADD_FILE:
+		return ioctl_add_file(tap, (void __user *)arg);
 	}
 	return -ENOTTY;
 }

@@ -14,7 +14,7 @@
 
 #define DISK_FLAGS	(BLKTAP_DEVICE_RDONLY | BLKTAP_DEVICE_PSZ | \
 			 BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM | \
-			 BLKTAP_DEVICE_TRIM_RZ)
+			 BLKTAP_DEVICE_TRIM_RZ | BLKTAP_DEVICE_LAYOUT)
 
 int blktap_disk_major;
 
@@ -33,22 +33,34 @@ void tap_cmd_put(struct request *rq, blk_status_t status)
 		blk_mq_end_request(rq, READ_ONCE(cmd->status));
 }
 
+static int ring_op(struct request *rq)
+{
+	switch (req_op(rq)) {
+	case REQ_OP_READ:
+		return BLKTAP_OP_READ;
+	case REQ_OP_WRITE:
+		return BLKTAP_OP_WRITE;
+	case REQ_OP_FLUSH:
+		return BLKTAP_OP_FLUSH;
+	case REQ_OP_DISCARD:
+		return BLKTAP_OP_TRIM;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
 static blk_status_t disk_queue_rq(struct blk_mq_hw_ctx *hctx,
 				  const struct blk_mq_queue_data *bd)
 {
 	struct blktap *tap = hctx->queue->queuedata;
+	int op = ring_op(bd->rq);
 
-	switch (req_op(bd->rq)) {
-	case REQ_OP_READ:
-	case REQ_OP_WRITE:
-	case REQ_OP_FLUSH:
-	case REQ_OP_DISCARD:
-		break;
-	default:
+	if (op < 0)
 		return BLK_STS_NOTSUPP;
-	}
 	blk_mq_start_request(bd->rq);
-	return tap_ring_queue(tap, bd->rq, bd->last);
+	if (tap->direct)
+		return tap_hit_queue(tap, bd->rq);
+	return tap_ring_queue(tap, bd->rq, op, bd->last);
 }
 
 static void disk_commit_rqs(struct blk_mq_hw_ctx *hctx)
@@ -146,7 +158,7 @@ static int parse_params(const struct blktap_params *p, struct disk_limits *l)
 	l->logical = p->sector_size;
 	l->physical = p->sector_size;
 	l->max_request = BLKTAP_MAX_REQUEST;
-	l->write_cache = p->flags & BLKTAP_DEVICE_FLUSH;
+	l->write_cache = p->flags & (BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_LAYOUT);
 
 	if (p->flags & BLKTAP_DEVICE_PSZ) {
 		if (p->phys_block_size < p->sector_size ||
@@ -217,6 +229,17 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 	return 0;
 }
 
+/* Layout mode is for one who has mapped the pages that it needs. */
+static int disk_choose_mode(struct blktap *tap, struct blktap_params *params)
+{
+	if (!READ_ONCE(tap->ring.layout[0]))
+		params->flags &= ~BLKTAP_DEVICE_LAYOUT;
+	if (params->flags & BLKTAP_DEVICE_LAYOUT)
+		return tap_direct_get(tap) ? 0 : -ENOMEM;
+	tap_direct_free(tap);
+	return 0;
+}
+
 /**
  * blktap_disk_create - create the disk (CREATE_DEVICE)
  * @tap: the tap, locked; mapped by the caller
@@ -242,6 +265,9 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 	spin_lock(&tap->ring.lock);
 	memset(&tap->ring.count, 0, sizeof(tap->ring.count));
 	spin_unlock(&tap->ring.lock);
+	err = disk_choose_mode(tap, params);
+	if (err)
+		return err;
 	INIT_WORK(&tap->scan, scan_work);
 	err = tap_slot_reserve(tap);
 	if (err)
@@ -278,6 +304,15 @@ int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size)
 	return 0;
 }
 
+/* Something is to be committed, or an operation is at work on the layout. */
+static bool direct_needs_disk(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+
+	return direct && (direct->busy || (tap_ring_live(&tap->ring) &&
+					   tap_layout_is_dirty(&direct->layout)));
+}
+
 /*
  * Lets nobody open the disk any more. Only tries the lock: who holds it may be
  * waiting for I/O that the caller, a tapdisk, has to serve.
@@ -289,7 +324,8 @@ static int disk_close_door(struct blktap *tap)
 
 	if (!mutex_trylock(&disk->open_mutex))
 		return -EBUSY;
-	if (atomic_read(&tap->openers) || !tap_ring_idle(&tap->ring))
+	if (atomic_read(&tap->openers) || !tap_ring_idle(&tap->ring) ||
+	    direct_needs_disk(tap))
 		err = -EBUSY;
 	else
 		tap->no_open = true;
@@ -318,6 +354,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 		tap->no_open = true;
 		mutex_unlock(&disk->open_mutex);
 		blk_mark_disk_dead(disk);
+		tap_direct_open(tap);
 	} else {
 		err = disk_close_door(tap);
 		if (err)
@@ -327,6 +364,8 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	del_gendisk(disk);
 	put_disk(disk);
 	blk_mq_free_tag_set(&tap->tags);
+	tap_direct_open(tap);
+	tap_direct_free(tap);
 	WRITE_ONCE(tap->disk, NULL);
 	tap->paused = false;
 	tap->resume_failed = false;

@@ -48,6 +48,7 @@ static const struct nla_policy blktap_policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_TIMEOUT]	= NLA_POLICY_FULL_RANGE(NLA_U32, &timeout_range),
 	[BLKTAP_A_POOL]		= { .type = NLA_NUL_STRING,
 				    .len = BLKTAP_POOL_NAME_MAX - 1 },
+	[BLKTAP_A_RING_MODE]	= { .type = NLA_FLAG },
 	[BLKTAP_A_POOL_PAGES]	= NLA_POLICY_FULL_RANGE(NLA_U32, &pages_range),
 };
 
@@ -81,8 +82,26 @@ static struct blktap *tap_of(struct genl_info *info)
 	return tap;
 }
 
-static bool put_counters(struct sk_buff *skb, struct tap_ring *ring)
+#define PUT(attr, value) nla_put_u64_64bit(skb, attr, value, BLKTAP_C_PAD)
+
+static bool put_direct_counters(struct sk_buff *skb, struct tap_direct *direct)
 {
+	struct tap_direct_counters sum;
+
+	tap_direct_count(direct, &sum);
+	return !PUT(BLKTAP_C_HITS, sum.hits) &&
+	       !PUT(BLKTAP_C_MISSES, direct->misses) &&
+	       !PUT(BLKTAP_C_UPCALLS, direct->upcalls) &&
+	       !PUT(BLKTAP_C_COMMITS, direct->commits) &&
+	       !PUT(BLKTAP_C_ZERO_COPIED, sum.zero_copied) &&
+	       !PUT(BLKTAP_C_PUNTS, sum.punts) &&
+	       !PUT(BLKTAP_C_RECALLS, direct->recalls) &&
+	       !PUT(BLKTAP_C_EXTENTS, direct->layout.nr);
+}
+
+static bool put_counters(struct sk_buff *skb, struct blktap *tap)
+{
+	struct tap_ring *ring = &tap->ring;
 	struct nlattr *nest = nla_nest_start(skb, BLKTAP_A_COUNTERS);
 	unsigned int in_ring, waiting;
 	struct tap_counters c;
@@ -95,7 +114,6 @@ static bool put_counters(struct sk_buff *skb, struct tap_ring *ring)
 	waiting = ring->nr_waiting;
 	spin_unlock(&ring->lock);
 
-#define PUT(attr, value) nla_put_u64_64bit(skb, attr, value, BLKTAP_C_PAD)
 	if (PUT(BLKTAP_C_READS, c.reqs[BLKTAP_OP_READ]) ||
 	    PUT(BLKTAP_C_WRITES, c.reqs[BLKTAP_OP_WRITE]) ||
 	    PUT(BLKTAP_C_FLUSHES, c.reqs[BLKTAP_OP_FLUSH]) ||
@@ -107,12 +125,16 @@ static bool put_counters(struct sk_buff *skb, struct tap_ring *ring)
 	    PUT(BLKTAP_C_RING_FULL, c.ring_full) ||
 	    PUT(BLKTAP_C_POOL_EMPTY, c.pool_empty) ||
 	    PUT(BLKTAP_C_IN_RING, in_ring) ||
-	    PUT(BLKTAP_C_WAITING, waiting))
+	    PUT(BLKTAP_C_WAITING, waiting) ||
+	    PUT(BLKTAP_C_COPIED, c.copied))
 		return false;
-#undef PUT
+	if (tap->direct && !put_direct_counters(skb, tap->direct))
+		return false;
 	nla_nest_end(skb, nest);
 	return true;
 }
+
+#undef PUT
 
 static bool put_gendisk(struct sk_buff *skb, struct blktap *tap)
 {
@@ -126,7 +148,8 @@ static bool put_gendisk(struct sk_buff *skb, struct blktap *tap)
 	       !nla_put_u32(skb, BLKTAP_A_OPENERS,
 			    atomic_read(&tap->openers)) &&
 	       (!tap->rdonly || !nla_put_flag(skb, BLKTAP_A_RDONLY)) &&
-	       put_counters(skb, &tap->ring);
+	       (tap->direct || !nla_put_flag(skb, BLKTAP_A_RING_MODE)) &&
+	       put_counters(skb, tap);
 }
 
 static bool put_tap(struct sk_buff *skb, struct blktap *tap, pid_t pid)
@@ -344,6 +367,8 @@ static int op_set_args(struct blktap_op *op, struct genl_info *info)
 		op->flags |= BLKTAP_ORDER_F_RDONLY;
 	if (info->attrs[BLKTAP_A_FORCE])
 		op->flags |= BLKTAP_ORDER_F_FORCE;
+	if (info->attrs[BLKTAP_A_RING_MODE])
+		op->flags |= BLKTAP_ORDER_F_RING;
 	op->portid = info->snd_portid;
 	op->seq = info->snd_seq;
 

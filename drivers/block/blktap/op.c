@@ -278,6 +278,21 @@ static int op_close_once(struct blktap_op *op)
 	return READ_ONCE(tap->disk) ? -EBUSY : 0;
 }
 
+/* What was written and never flushed: a close is no reason to lose it. */
+static int op_sync(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	int err;
+
+	if (READ_ONCE(tap->paused) || !tap_ring_live(&tap->ring) ||
+	    !tap_direct_use(tap, true))
+		return 0;
+	err = tap_direct_sync_until(tap, op->deadline);
+	tap_direct_use(tap, false);
+	return err ? op_fail(op, err, "tap %u: writing back its layout failed",
+			     tap->minor) : 0;
+}
+
 static bool op_disk_claimed(struct blktap_op *op)
 {
 	bool claimed;
@@ -306,7 +321,7 @@ static int op_close_disk(struct blktap_op *op)
 		if (err)
 			return op_fail(op, err, "tap %u: the disk is still open",
 				       tap->minor);
-		err = op_close_once(op);
+		err = op_sync(op) ?: op_close_once(op);
 		if (err != -EBUSY)
 			return err;
 		if (!op_left(op))
@@ -328,6 +343,7 @@ static int op_close_force(struct blktap_op *op)
 	int err;
 
 	tap_ring_fail(tap, "lost its disk by force");
+	flush_work(&tap->detach);
 	mutex_lock(&tap->lock);
 	err = blktap_disk_remove(tap, true);
 	mutex_unlock(&tap->lock);
@@ -363,14 +379,28 @@ static int op_pause_drain(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
 
+	int err;
+
 	op_stage(op, BLKTAP_STATE_QUIESCE_REQUESTED);
+	err = tap_direct_close(tap, op->deadline);
+	if (err)
+		return op_fail(op, err, "tap %u: its layout can't be recalled",
+			       tap->minor);
 	tap_ring_hold(tap, true);
 	if (op_wait(op, tap_ring_drained(&tap->ring)))
 		return op_fail(op, -ETIMEDOUT,
 			       "tap %u: the tapdisk did not end its requests in time",
 			       tap->minor);
+	tap_direct_forget(tap);
 	op_stage(op, BLKTAP_STATE_QUIESCED | BLKTAP_STATE_PAUSE_REQUESTED);
 	return op_ask(op, BLKTAP_ORDER_PAUSE, BLKTAP_MSG_PAUSE, NULL);
+}
+
+/* Requests are taken again. */
+static void op_reopen(struct blktap *tap)
+{
+	tap_ring_hold(tap, false);
+	tap_direct_open(tap);
 }
 
 static int op_pause(struct blktap_op *op)
@@ -380,10 +410,13 @@ static int op_pause(struct blktap_op *op)
 
 	if (READ_ONCE(tap->paused))
 		return 0;
-	if (!READ_ONCE(tap->disk))
+	if (!READ_ONCE(tap->disk) || !tap_ring_live(&tap->ring))
 		return op_fail(op, -ENOTCONN, "tap %u: no image is open",
 			       tap->minor);
+	tap_direct_use(tap, true);
 	err = op_pause_drain(op);
+	if (!err)
+		tap_direct_forget_files(tap);
 	mutex_lock(&tap->lock);
 	if (!err && (!tap->disk || !tap_ring_live(&tap->ring)))
 		err = op_fail(op, -EIO, "tap %u: the tapdisk has gone or failed",
@@ -391,7 +424,8 @@ static int op_pause(struct blktap_op *op)
 	tap->paused = !err;
 	mutex_unlock(&tap->lock);
 	if (err)
-		tap_ring_hold(tap, false);
+		op_reopen(tap);
+	tap_direct_use(tap, false);
 	return err;
 }
 
@@ -443,7 +477,7 @@ static void op_resume_end(struct blktap_op *op, bool renamed, char *old,
 	}
 	mutex_unlock(&tap->lock);
 	if (go_on)
-		tap_ring_hold(tap, false);
+		op_reopen(tap);
 }
 
 static int op_resume(struct blktap_op *op)
@@ -455,10 +489,12 @@ static int op_resume(struct blktap_op *op)
 	err = op_resume_begin(op, &renamed, &old);
 	if (err && !renamed)
 		return err;
+	tap_direct_use(op->tap, true);
 	if (!err)
 		err = op_ask(op, BLKTAP_ORDER_RESUME, BLKTAP_MSG_RESUME,
 			     op->name);
 	op_resume_end(op, renamed, old, err);
+	tap_direct_use(op->tap, false);
 	return err;
 }
 
@@ -667,6 +703,8 @@ int blktap_op_free(struct blktap *tap)
 	if (!tap_ring_mapped(&tap->ring) && !READ_ONCE(tap->disk))
 		return blktap_op_run(tap, BLKTAP_CMD_FREE);
 	WRITE_ONCE(tap->free_wanted, true);
+	if (!READ_ONCE(tap->tapdisk))
+		tap_ring_message(&tap->ring, BLKTAP_MSG_CLOSE);
 	op = blktap_op_alloc(tap, BLKTAP_CMD_FREE, BLKTAP_TIMEOUT);
 	if (!op)
 		return -ENOMEM;

@@ -15,20 +15,6 @@
 
 #include "blktap.h"
 
-static u8 ring_op(struct request *rq)
-{
-	switch (req_op(rq)) {
-	case REQ_OP_WRITE:
-		return BLKTAP_OP_WRITE;
-	case REQ_OP_FLUSH:
-		return BLKTAP_OP_FLUSH;
-	case REQ_OP_DISCARD:
-		return BLKTAP_OP_TRIM;
-	default:
-		return BLKTAP_OP_READ;
-	}
-}
-
 static bool op_has_data(u8 op)
 {
 	return op == BLKTAP_OP_READ || op == BLKTAP_OP_WRITE;
@@ -45,37 +31,49 @@ static void ring_done(struct blktap *tap, struct tap_slot *slot)
 		wake_up_all(&tap->wait);
 }
 
-/*
- * Takes a slot for the next part of the first request that waits. The last
- * part takes over the reference that the waiting had.
- */
-static struct tap_slot *ring_take(struct blktap *tap)
+static void slot_begin(struct tap_ring *ring, struct tap_slot *slot,
+		       struct request *rq, u8 op)
 {
-	struct tap_ring *ring = &tap->ring;
-	struct tap_slot *slot;
-	struct request *rq;
-	struct tap_cmd *cmd;
-	unsigned int left;
-	u8 op;
-
-	lockdep_assert_held(&ring->lock);
-	if (!ring->live || ring->held)
-		return NULL;
-	cmd = list_first_entry_or_null(&ring->waiting, struct tap_cmd, node);
-	if (!cmd)
-		return NULL;
-	rq = blk_mq_rq_from_pdu(cmd);
-	op = ring_op(rq);
-	left = op_has_data(op) ? blk_rq_bytes(rq) - cmd->done : 0;
-	slot = tap_slot_pick(tap, min_t(unsigned int, BLKTAP_SEGMENT_MAX,
-					DIV_ROUND_UP(left, PAGE_SIZE)));
-	if (!slot) {
-		ring->count.ring_full++;
-		return NULL;
-	}
 	ring->busy++;
 	slot->rq = rq;
 	slot->op = op;
+	slot->len = 0;
+}
+
+/* Takes a slot for a LAYOUTCOMMIT; also while the ring is held. */
+static struct tap_slot *take_commit(struct blktap *tap)
+{
+	struct tap_ring *ring = &tap->ring;
+	struct tap_slot *slot;
+
+	if (!ring->commit || ring->commit->posted)
+		return NULL;
+	slot = tap_slot_pick(tap, 0);
+	if (!slot)
+		return NULL;
+	slot_begin(ring, slot, NULL, BLKTAP_OP_LAYOUTCOMMIT);
+	ring->commit->posted = true;
+	tap->direct->commits++;
+	return slot;
+}
+
+/*
+ * Takes a slot for the next part of a request. The last part takes over the
+ * reference that the waiting had.
+ */
+static struct tap_slot *take_part(struct blktap *tap, struct tap_cmd *cmd)
+{
+	struct request *rq = blk_mq_rq_from_pdu(cmd);
+	struct tap_ring *ring = &tap->ring;
+	struct tap_slot *slot;
+	unsigned int left;
+
+	left = op_has_data(cmd->op) ? blk_rq_bytes(rq) - cmd->done : 0;
+	slot = tap_slot_pick(tap, min_t(unsigned int, BLKTAP_SEGMENT_MAX,
+					DIV_ROUND_UP(left, PAGE_SIZE)));
+	if (!slot)
+		return NULL;
+	slot_begin(ring, slot, rq, cmd->op);
 	slot->data = cmd->next;
 	slot->sector = blk_rq_pos(rq) + (cmd->done >> SECTOR_SHIFT);
 	slot->len = min_t(unsigned int, left, slot->nr_pages << PAGE_SHIFT);
@@ -90,15 +88,69 @@ static struct tap_slot *ring_take(struct blktap *tap)
 	return slot;
 }
 
-static void fill_request(struct blktap_ring_request *req, u64 id,
-			 const struct tap_slot *slot)
+/* Takes a slot for a request that misses, or lets it wait behind another. */
+static struct tap_slot *take_miss(struct blktap *tap, struct tap_cmd *cmd,
+				  bool *joined)
+{
+	struct tap_ring *ring = &tap->ring;
+	struct tap_slot *slot = NULL;
+
+	list_del_init(&cmd->node);
+	*joined = tap_upcall_join(tap, cmd);
+	if (!*joined)
+		slot = tap_slot_pick(tap, 0);
+	if (slot) {
+		slot_begin(ring, slot, NULL, BLKTAP_OP_LAYOUTGET);
+		tap_upcall_prepare(tap, slot, cmd);
+	}
+	if (*joined || slot)
+		ring->nr_waiting--;
+	else
+		list_add(&cmd->node, &ring->waiting);
+	return slot;
+}
+
+/* Takes a slot for the first request that waits. */
+static struct tap_slot *ring_take(struct blktap *tap)
+{
+	struct tap_ring *ring = &tap->ring;
+	struct tap_slot *slot;
+	struct tap_cmd *cmd;
+	bool joined;
+
+	lockdep_assert_held(&ring->lock);
+	if (!ring->live)
+		return NULL;
+	slot = take_commit(tap);
+	if (slot)
+		return slot;
+	do {
+		joined = false;
+		cmd = list_first_entry_or_null(&ring->waiting, struct tap_cmd,
+					       node);
+		if (!cmd || ring->held)
+			return NULL;
+		slot = cmd->op == BLKTAP_OP_LAYOUTGET ?
+		       take_miss(tap, cmd, &joined) : take_part(tap, cmd);
+	} while (joined);
+	if (!slot)
+		ring->count.ring_full++;
+	return slot;
+}
+
+static void fill_request(struct blktap *tap, struct blktap_ring_request *req,
+			 struct tap_slot *slot)
 {
 	unsigned int sectors = slot->len >> SECTOR_SHIFT;
 	unsigned int i;
 
 	memset(req, 0, sizeof(*req));
 	req->operation = slot->op;
-	req->id = id;
+	req->id = slot - tap->ring.slots;
+	if (slot->op >= BLKTAP_OP_LAYOUTGET) {
+		tap_upcall_fill(tap, slot, req);
+		return;
+	}
 	if (slot->op == BLKTAP_OP_TRIM) {
 		req->tr.sector_number = slot->sector;
 		req->tr.nr_sectors = blk_rq_sectors(slot->rq);
@@ -117,23 +169,61 @@ static void fill_request(struct blktap_ring_request *req, u64 id,
 static void count_posted(struct tap_counters *count, const struct tap_slot *slot)
 {
 	count->reqs[slot->op]++;
-	if (op_has_data(slot->op))
+	if (op_has_data(slot->op)) {
 		count->sectors[slot->op] += slot->len >> SECTOR_SHIFT;
+		count->copied += slot->len;
+	}
+}
+
+/* What waited for a slot's answer, so that it can end without the ring's lock. */
+struct ring_ended {
+	struct request *rq;
+	struct list_head parked;
+	struct tap_commit *commit;
+};
+
+/* Context: tap_ring.lock. Takes from a slot what it was for. */
+static void slot_take_ended(struct tap_ring *ring, struct tap_slot *slot,
+			    struct ring_ended *ended)
+{
+	ended->rq = slot->rq;
+	ended->commit = NULL;
+	INIT_LIST_HEAD(&ended->parked);
+	if (slot->op == BLKTAP_OP_LAYOUTGET) {
+		list_splice_init(&slot->parked, &ended->parked);
+	} else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT) {
+		ended->commit = ring->commit;
+		ring->commit = NULL;
+	}
+}
+
+static void end_ended(struct blktap *tap, struct ring_ended *ended,
+		      blk_status_t status)
+{
+	if (ended->rq)
+		tap_cmd_put(ended->rq, status);
+	if (!list_empty(&ended->parked))
+		tap_upcall_end(tap, &ended->parked, status);
+	if (ended->commit) {
+		ended->commit->err = blk_status_to_errno(status);
+		complete(&ended->commit->done);
+	}
 }
 
 /* Hands a filled slot to the tapdisk, or ends its part if there is none now. */
 static void ring_post(struct blktap *tap, struct tap_slot *slot)
 {
 	struct tap_ring *ring = &tap->ring;
-	struct request *rq = slot->rq;
 	struct blktap_ring_request req;
+	struct ring_ended ended;
 
-	fill_request(&req, slot - ring->slots, slot);
+	fill_request(tap, &req, slot);
 	spin_lock(&ring->lock);
 	if (!ring->live) {
+		slot_take_ended(ring, slot, &ended);
 		ring_done(tap, slot);
 		spin_unlock(&ring->lock);
-		tap_cmd_put(rq, BLK_STS_IOERR);
+		end_ended(tap, &ended, BLK_STS_IOERR);
 		return;
 	}
 	memcpy(&ring->shared->ring[ring->req_prod % BLKTAP_RING_SIZE].req, &req,
@@ -193,21 +283,13 @@ void tap_ring_kick(struct tap_ring *ring)
 		wake_up_interruptible_poll(&ring->poll, EPOLLIN | EPOLLRDNORM);
 }
 
-/**
- * tap_ring_queue - take a block request
- * @tap: the tap
- * @rq: the request, started
- * @kick: it is the last of its batch
- *
- * Return: BLK_STS_OK: it will be ended by tap_cmd_put(); BLK_STS_IOERR: the
- * tap is dead.
- */
-blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, bool kick)
+static bool ring_enqueue(struct blktap *tap, struct request *rq, u8 op)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
 	struct tap_ring *ring = &tap->ring;
 	bool live;
 
+	cmd->op = op;
 	cmd->status = BLK_STS_OK;
 	cmd->done = 0;
 	cmd->next.bio = rq->bio;
@@ -220,20 +302,83 @@ blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, bool kick)
 	if (live) {
 		list_add_tail(&cmd->node, &ring->waiting);
 		ring->nr_waiting++;
+		if (op == BLKTAP_OP_LAYOUTGET)
+			tap->direct->misses++;
+		else if (tap->direct)
+			tap->direct->ring_used = true;
 	}
 	spin_unlock(&ring->lock);
+	return live;
+}
+
+/**
+ * tap_ring_queue - take a block request
+ * @tap: the tap
+ * @rq: the request, started
+ * @op: what the tapdisk is asked: BLKTAP_OP_*
+ * @kick: it is the last of its batch
+ *
+ * Return: BLK_STS_OK: it will be ended by tap_cmd_put(); BLK_STS_IOERR: the
+ * tap is dead.
+ */
+blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, u8 op,
+			    bool kick)
+{
+	bool live = ring_enqueue(tap, rq, op);
+
 	if (live)
 		tap_ring_pump(tap);
 	if (kick)
-		tap_ring_kick(ring);
+		tap_ring_kick(&tap->ring);
 	return live ? BLK_STS_OK : BLK_STS_IOERR;
+}
+
+/**
+ * tap_ring_requeue - a request of layout mode needs the tapdisk
+ * @tap: the tap
+ * @rq: the request; ended with an error where the tap is dead
+ * @op: LAYOUTGET: punted when it is answered; else ended by tap_cmd_put()
+ */
+void tap_ring_requeue(struct blktap *tap, struct request *rq, u8 op)
+{
+	if (tap_ring_queue(tap, rq, op, true))
+		blk_mq_end_request(rq, BLK_STS_IOERR);
+}
+
+/**
+ * tap_ring_commit - post a LAYOUTCOMMIT and wait for its end
+ * @tap: the tap
+ * @commit: ranges and nr are set; one at a time
+ *
+ * Return: 0, or the tapdisk's error; -EIO also when the ring fails or goes.
+ */
+int tap_ring_commit(struct blktap *tap, struct tap_commit *commit)
+{
+	struct tap_ring *ring = &tap->ring;
+	bool live;
+
+	init_completion(&commit->done);
+	commit->posted = false;
+	commit->err = 0;
+	spin_lock(&ring->lock);
+	live = ring->live;
+	if (live)
+		ring->commit = commit;
+	spin_unlock(&ring->lock);
+	if (!live)
+		return -EIO;
+	tap_ring_pump(tap);
+	tap_ring_kick(ring);
+	wait_for_completion(&commit->done);
+	return commit->err;
 }
 
 /* One response, as it was when it was looked at, and what it ends. */
 struct ring_response {
 	struct tap_slot *slot;
-	struct request *rq;
+	u32 nr_extents;
 	blk_status_t status;
+	struct ring_ended ended;
 };
 
 static bool parse_status(s16 status, blk_status_t *result)
@@ -278,7 +423,7 @@ static const char *take_response(struct tap_ring *ring,
 	slot->state = SLOT_DRAINING;
 	ring->owned++;
 	done->slot = slot;
-	done->rq = slot->rq;
+	done->nr_extents = READ_ONCE(rsp->nr_extents);
 	return NULL;
 }
 
@@ -305,6 +450,46 @@ static unsigned int take_responses(struct tap_ring *ring,
 	return nr;
 }
 
+/* What an answer brings: data, or extents. Return: NULL, or what is wrong. */
+static const char *take_answer(struct blktap *tap, struct ring_response *rsp)
+{
+	if (rsp->slot->op == BLKTAP_OP_LAYOUTGET &&
+	    rsp->status == BLK_STS_NOTSUPP && READ_ONCE(tap->direct->layout.nr))
+		return "wants the data of a disk for which it has granted extents";
+	if (rsp->status)
+		return NULL;
+	if (rsp->slot->op == BLKTAP_OP_LAYOUTGET)
+		return tap_upcall_granted(tap, rsp->slot, rsp->nr_extents);
+	if (rsp->slot->op == BLKTAP_OP_READ)
+		tap_slot_copy(rsp->slot, false);
+	return NULL;
+}
+
+static const char *end_responses(struct blktap *tap, struct ring_response *done,
+				 unsigned int nr, const char *why)
+{
+	struct tap_ring *ring = &tap->ring;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		const char *wrong = take_answer(tap, &done[i]);
+
+		if (!wrong)
+			continue;
+		done[i].status = BLK_STS_IOERR;
+		why = why ?: wrong;
+	}
+	spin_lock(&ring->lock);
+	for (i = 0; i < nr; i++) {
+		slot_take_ended(ring, done[i].slot, &done[i].ended);
+		ring_done(tap, done[i].slot);
+	}
+	spin_unlock(&ring->lock);
+	for (i = 0; i < nr; i++)
+		end_ended(tap, &done[i].ended, done[i].status);
+	return why;
+}
+
 /**
  * tap_ring_respond - consume the responses (RESPOND)
  * @tap: the tap; its ring is mapped by the caller
@@ -316,7 +501,7 @@ int tap_ring_respond(struct blktap *tap)
 	struct ring_response done[BLKTAP_RING_SIZE];
 	struct tap_ring *ring = &tap->ring;
 	const char *why = NULL;
-	unsigned int nr, i;
+	unsigned int nr;
 
 	spin_lock(&ring->lock);
 	if (!ring->live) {
@@ -326,18 +511,7 @@ int tap_ring_respond(struct blktap *tap)
 	nr = take_responses(ring, done, &why);
 	spin_unlock(&ring->lock);
 
-	for (i = 0; i < nr; i++)
-		if (done[i].slot->op == BLKTAP_OP_READ && !done[i].status)
-			tap_slot_copy(done[i].slot, false);
-
-	spin_lock(&ring->lock);
-	for (i = 0; i < nr; i++)
-		ring_done(tap, done[i].slot);
-	spin_unlock(&ring->lock);
-
-	for (i = 0; i < nr; i++)
-		tap_cmd_put(done[i].rq, done[i].status);
-
+	why = end_responses(tap, done, nr, why);
 	if (why) {
 		tap_ring_fail(tap, why);
 		return -EIO;
@@ -353,8 +527,9 @@ int tap_ring_respond(struct blktap *tap)
  */
 static void ring_abort(struct blktap *tap)
 {
-	struct request *posted[BLKTAP_RING_SIZE];
+	struct ring_ended posted[BLKTAP_RING_SIZE];
 	struct tap_ring *ring = &tap->ring;
+	struct tap_commit *commit = NULL;
 	struct tap_cmd *cmd, *next;
 	unsigned int nr = 0, i;
 	LIST_HEAD(waiting);
@@ -366,20 +541,27 @@ static void ring_abort(struct blktap *tap)
 
 		if (slot->state != SLOT_POSTED)
 			continue;
-		posted[nr++] = slot->rq;
+		slot_take_ended(ring, slot, &posted[nr++]);
 		ring->owned++;
 		ring_done(tap, slot);
 	}
+	if (ring->commit && !ring->commit->posted)
+		swap(commit, ring->commit);
 	list_splice_init(&ring->waiting, &waiting);
 	ring->nr_waiting = 0;
 	spin_unlock(&ring->lock);
 
 	for (i = 0; i < nr; i++)
-		tap_cmd_put(posted[i], BLK_STS_IOERR);
+		end_ended(tap, &posted[i], BLK_STS_IOERR);
+	if (commit) {
+		commit->err = -EIO;
+		complete(&commit->done);
+	}
 	list_for_each_entry_safe(cmd, next, &waiting, node) {
 		list_del_init(&cmd->node);
 		tap_cmd_put(blk_mq_rq_from_pdu(cmd), BLK_STS_IOERR);
 	}
+	tap_direct_abort(tap);
 }
 
 /**
@@ -469,6 +651,41 @@ int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma)
 }
 
 /**
+ * tap_ring_map_layout - the layout pages are being mapped
+ * @tap: the tap
+ * @vma: the mapping; its vm_private_data is set
+ *
+ * The pages are there until the ring is unmapped. Context: under mmap_lock.
+ */
+int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma)
+{
+	struct page *pages[BLKTAP_RING_SIZE] = {};
+	struct tap_ring *ring = &tap->ring;
+	int err = 0, i;
+
+	BUILD_BUG_ON(BLKTAP_EXTENTS_MAX * sizeof(struct blktap_extent) > PAGE_SIZE);
+	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
+		pages[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		if (!pages[i])
+			err = -ENOMEM;
+	}
+	spin_lock(&ring->lock);
+	if (!err && (!ring->shared || ring->mm != vma->vm_mm))
+		err = -EACCES;
+	if (!err && ring->layout[0])
+		err = -EBUSY;
+	if (!err) {
+		memcpy(ring->layout, pages, sizeof(pages));
+		vma->vm_private_data = (void *)ring->generation;
+	}
+	spin_unlock(&ring->lock);
+	for (i = 0; err && i < BLKTAP_RING_SIZE; i++)
+		if (pages[i])
+			put_page(pages[i]);
+	return err;
+}
+
+/**
  * tap_ring_stop - the last mapping is gone
  * @tap: the tap
  *
@@ -515,9 +732,11 @@ static void detach_work(struct work_struct *work)
 	struct blktap *tap = container_of(work, struct blktap, detach);
 	unsigned int noio = memalloc_noio_save();
 	struct tap_ring *ring = &tap->ring;
+	struct page *layout[BLKTAP_RING_SIZE];
 	struct blktap_tapdisk *td;
 	struct blktap_ring *shared;
 	struct pid *pid;
+	int i;
 
 	ring_abort(tap);
 	wait_event(tap->wait, !READ_ONCE(ring->owned));
@@ -525,8 +744,12 @@ static void detach_work(struct work_struct *work)
 	tap_slot_release_all(tap);
 	td = tap->tapdisk;
 	tap_detached(tap);
+	if (!tap->disk)
+		tap_direct_free(tap);
 
 	spin_lock(&ring->lock);
+	memcpy(layout, ring->layout, sizeof(layout));
+	memset(ring->layout, 0, sizeof(layout));
 	shared = ring->shared;
 	pid = ring->pid;
 	ring->shared = NULL;
@@ -542,6 +765,8 @@ static void detach_work(struct work_struct *work)
 	blktap_changed(tap);
 	mutex_unlock(&tap->lock);
 
+	for (i = 0; layout[0] && i < BLKTAP_RING_SIZE; i++)
+		put_page(layout[i]);
 	put_page(virt_to_page(shared));
 	put_pid(pid);
 	if (td) {
@@ -563,6 +788,23 @@ void tap_ring_init(struct tap_ring *ring)
 	ring->free = GENMASK(BLKTAP_RING_SIZE - 1, 0);
 }
 
+/*
+ * In layout mode what was to go over the ring is looked up anew: the image that
+ * is open now may be one that the kernel can serve. No part of it is posted.
+ */
+static void ring_look_again(struct blktap *tap)
+{
+	struct tap_ring *ring = &tap->ring;
+	struct tap_cmd *cmd;
+
+	lockdep_assert_held(&ring->lock);
+	if (!tap->direct || ring->busy)
+		return;
+	list_for_each_entry(cmd, &ring->waiting, node)
+		if (op_has_data(cmd->op))
+			cmd->op = BLKTAP_OP_LAYOUTGET;
+}
+
 /**
  * tap_ring_hold - stop or go on posting requests
  * @tap: the tap
@@ -572,6 +814,8 @@ void tap_ring_hold(struct blktap *tap, bool hold)
 {
 	spin_lock(&tap->ring.lock);
 	tap->ring.held = hold;
+	if (!hold)
+		ring_look_again(tap);
 	spin_unlock(&tap->ring.lock);
 	if (hold)
 		return;

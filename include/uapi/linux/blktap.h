@@ -87,6 +87,7 @@ enum blktap_order_op {
 
 #define BLKTAP_ORDER_F_RDONLY	(1U << 0)	/* OPEN, RESUME: read-only */
 #define BLKTAP_ORDER_F_FORCE	(1U << 1)	/* CLOSE: do not wait for a flush */
+#define BLKTAP_ORDER_F_RING	(1U << 2)	/* OPEN: ring mode, no layout */
 
 /**
  * struct blktap_order - what the kernel asks of a tapdisk
@@ -149,6 +150,7 @@ struct blktap_params_v1 {
 #define BLKTAP_DEVICE_FLUSH	(1UL << 2)	/* FLUSH is understood: volatile cache */
 #define BLKTAP_DEVICE_TRIM	(1UL << 3)	/* TRIM is understood; trim_block_* given */
 #define BLKTAP_DEVICE_TRIM_RZ	(1UL << 4)	/* trimmed sectors read as zeroes */
+#define BLKTAP_DEVICE_LAYOUT	(1UL << 5)	/* extents are granted: layout mode */
 
 /**
  * struct blktap_params - CREATE_DEVICE
@@ -191,7 +193,9 @@ struct blktap_params {
 #define BLKTAP_OP_READ		0
 #define BLKTAP_OP_WRITE		1
 #define BLKTAP_OP_FLUSH		2	/* no segments */
-#define BLKTAP_OP_TRIM		3	/* no segments; struct blktap_trim */
+#define BLKTAP_OP_TRIM		3	/* no segments */
+#define BLKTAP_OP_LAYOUTGET	4	/* layout mode: what lies where? */
+#define BLKTAP_OP_LAYOUTCOMMIT	5	/* layout mode: these ranges hold data now */
 
 #define BLKTAP_RSP_OKAY		0
 #define BLKTAP_RSP_ERROR	(-1)
@@ -222,6 +226,11 @@ struct blktap_segment {
  * @rw.seg: the data's pages
  * @tr.sector_number: first sector (TRIM)
  * @tr.nr_sectors: sectors (TRIM)
+ * @lg.sector_number: first sector that misses (LAYOUTGET)
+ * @lg.nr_sectors: how many are wanted; at least the first must be granted
+ * @lg.iomode: BLKTAP_IOMODE_*
+ * @lc.nr_ranges: extents in the slot's page of the layout mapping, of which
+ *	sector and nr_sectors are set (LAYOUTCOMMIT)
  */
 struct blktap_ring_request {
 	__u8 operation;
@@ -238,6 +247,16 @@ struct blktap_ring_request {
 			__u64 sector_number;
 			__u64 nr_sectors;
 		} tr;
+		struct {
+			__u64 sector_number;
+			__u64 nr_sectors;
+			__u32 iomode;
+			__u32 __pad;
+		} lg;
+		struct {
+			__u32 nr_ranges;
+			__u32 __pad;
+		} lc;
 	};
 };
 
@@ -246,13 +265,16 @@ struct blktap_ring_request {
  * @id: the request's
  * @operation: the request's
  * @__pad: ignored
- * @status: BLKTAP_RSP_*
+ * @status: BLKTAP_RSP_*; with LAYOUTGET _EOPNOTSUPP means: send me the request
+ *	itself, READ or WRITE, with its data; only before any extent is granted
+ * @nr_extents: extents in the slot's page of the layout mapping (LAYOUTGET)
  */
 struct blktap_ring_response {
 	__u64 id;
 	__u8 operation;
 	__u8 __pad;
 	__s16 status;
+	__u32 nr_extents;
 };
 
 union blktap_ring_entry {
@@ -285,6 +307,72 @@ struct blktap_ring {
 	__u8 __pad[47];
 	union blktap_ring_entry ring[BLKTAP_RING_SIZE];
 };
+
+/*
+ * Layout mode: a tapdisk that sets BLKTAP_DEVICE_LAYOUT grants the kernel
+ * extents of registered files, and the kernel moves the data. Terms and states
+ * are those of RFC 5663. Documentation/layout.rst has the rules.
+ *
+ * The layout mapping is BLKTAP_RING_SIZE pages at page offset
+ * BLKTAP_LAYOUT_PGOFF of the ring node, one page a slot; it must be there
+ * before CREATE_DEVICE. Files are registered with ADD_FILE before they are
+ * granted. When the tap is paused the kernel commits what is dirty and forgets
+ * all extents before it says so, and the files when the tapdisk has agreed.
+ */
+#define BLKTAP_LAYOUT_PGOFF	512
+#define BLKTAP_EXTENTS_MAX	128	/* in a slot's page */
+#define BLKTAP_FILES_MAX	256
+
+#define BLKTAP_IOMODE_READ	0
+#define BLKTAP_IOMODE_WRITE	1
+
+#define BLKTAP_EXT_READ_WRITE_DATA	0	/* read and write here */
+#define BLKTAP_EXT_READ_DATA		1	/* read here; a write misses */
+#define BLKTAP_EXT_INVALID_DATA		2	/* write here, then commit; until
+						 * then read what lies beneath
+						 */
+#define BLKTAP_EXT_NONE_DATA		3	/* reads as zeroes; a write misses */
+
+/**
+ * struct blktap_extent - where some sectors of the disk live
+ * @sector: first sector of the disk
+ * @nr_sectors: how many; not 0
+ * @offset: where the first is in the file, in bytes, a multiple of 512; not
+ *	used for NONE_DATA
+ * @file: index from ADD_FILE; not used for NONE_DATA
+ * @state: BLKTAP_EXT_*
+ *
+ * In an answer extents are ascending; they overlap only where one that is
+ * INVALID_DATA comes with the READ_DATA or NONE_DATA beneath it: then all
+ * INVALID_DATA extents come after all others.
+ */
+struct blktap_extent {
+	__u64 sector;
+	__u64 nr_sectors;
+	__u64 offset;
+	__u32 file;
+	__u32 state;
+};
+
+#define BLKTAP_FILE_WRITE	(1U << 0)	/* may be granted for writing */
+
+/**
+ * struct blktap_file - ADD_FILE: a file that extents may lie in
+ * @fd: in: a regular file or a block device, open for reading, and for writing
+ *	with _WRITE; the kernel opens it anew, and keeps it until PAUSE,
+ *	REMOVE_DEVICE or the end of the mapping
+ * @flags: in: BLKTAP_FILE_*
+ * @index: out: the file's index in extents
+ * @__pad: 0
+ */
+struct blktap_file {
+	__s32 fd;
+	__u32 flags;
+	__u32 index;
+	__u32 __pad;
+};
+
+#define BLKTAP_IOCTL_ADD_FILE	_IOWR('T', 0xb1, struct blktap_file)
 
 /*
  * Generic netlink. Changing anything needs CAP_SYS_ADMIN in the initial user
@@ -343,6 +431,7 @@ enum blktap_attr {
 	BLKTAP_A_POOL_PAGES,	/* u32: the pool's quota */
 	BLKTAP_A_POOL_FREE,	/* u32: pages of it not in use */
 	BLKTAP_A_COUNTERS,	/* nest of BLKTAP_C_* */
+	BLKTAP_A_RING_MODE,	/* flag: OPEN: not layout mode; a tap: it is not */
 
 	__BLKTAP_A_MAX,
 	BLKTAP_A_MAX = __BLKTAP_A_MAX - 1
@@ -364,6 +453,15 @@ enum blktap_counter {
 	BLKTAP_C_POOL_EMPTY,	/* times a slot got no pages from the pool */
 	BLKTAP_C_IN_RING,	/* requests in the ring now */
 	BLKTAP_C_WAITING,	/* requests that wait for a slot now */
+	BLKTAP_C_HITS,		/* layout mode: requests served by extents */
+	BLKTAP_C_MISSES,	/* requests that had to wait for a grant */
+	BLKTAP_C_UPCALLS,	/* LAYOUTGETs */
+	BLKTAP_C_COMMITS,	/* LAYOUTCOMMITs */
+	BLKTAP_C_ZERO_COPIED,	/* bytes moved without a copy */
+	BLKTAP_C_COPIED,	/* bytes copied to or from the ring */
+	BLKTAP_C_PUNTS,		/* requests that went to the workqueue */
+	BLKTAP_C_RECALLS,	/* times that extents were recalled */
+	BLKTAP_C_EXTENTS,	/* extents held now */
 
 	__BLKTAP_C_MAX,
 	BLKTAP_C_MAX = __BLKTAP_C_MAX - 1

@@ -279,7 +279,7 @@ static int parse(const struct command *cmd, struct args *args, char **argv)
 }
 
 static const struct opt *const some_opts[] = {
-	&opt_pid, &opt_minor, &opt_image, &opt_rdonly, &opt_timeout, &opt_json, NULL,
+	&opt_pid, &opt_minor, &opt_image, &opt_mode, &opt_rdonly, &opt_timeout, &opt_json, NULL,
 };
 
 static const struct command some = {
@@ -302,6 +302,11 @@ static void options(void **state)
 	assert_int_equal(args.minor, 1048575);
 	assert_int_equal(args.pid, 0);
 	assert_true(args.json);
+	assert_true(args_ring(&args));
+	assert_int_equal(PARSE(&some, &args, "-m0", "-a", "x", "--mode=layout"), 0);
+	assert_false(args_ring(&args));
+	assert_int_equal(PARSE(&some, &args, "-m0", "-a", "x", "--mode", "ring"), 0);
+	assert_true(args_ring(&args));
 }
 
 static void bad_options(void **state)
@@ -319,6 +324,9 @@ static void bad_options(void **state)
 	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "99999999999999999999"), -EINVAL);
 	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "0", "-p", "0"), -EINVAL);
 	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "0", "-t", "86401"), -EINVAL);
+	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "0", "--mode", ""), -EINVAL);
+	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "0", "--mode", "rin"), -EINVAL);
+	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "0", "--mode", "ring|"), -EINVAL);
 	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "0", "-z"), -EINVAL);
 	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m", "0", "more"), -EINVAL);
 	assert_int_equal(PARSE(&some, &args, "-a", "x", "-m"), -EINVAL);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include "guest.h"
+#include "kernel.h"
 
 #include <ftw.h>
 #include <stdio.h>
@@ -118,6 +119,7 @@ struct guest *guest_new(uint64_t sectors, uint64_t seed)
 	guest->sectors = sectors;
 	guest->random = seed;
 	guest->next_stamp = 1;
+	guest->layout = getenv("TEST_LAYOUT");
 	guest->stamps = calloc(sectors, sizeof(*guest->stamps));
 	guest->others = malloc(sectors * sizeof(*guest->others));
 	guest->writers = calloc(sectors, 1);
@@ -159,6 +161,8 @@ void guest_open(struct guest *guest, const char *name, unsigned int flags)
 	if (image_open(&guest->image, &guest->aio, name, flags, &error))
 		fail_msg("%s", error.text);
 	assert_int_equal(guest->image->capacity, guest->sectors);
+	if (guest->layout && guest->image->layout)
+		kernel_begin(guest);
 }
 
 void guest_turn(struct guest *guest)
@@ -337,6 +341,16 @@ int directory_leave(void **state)
 	ret |= nftw(*state, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	free(*state);
 	return ret;
+}
+
+int layout_enter(void **state)
+{
+	return setenv("TEST_LAYOUT", "1", 1) ? -1 : directory_enter(state);
+}
+
+int layout_leave(void **state)
+{
+	return unsetenv("TEST_LAYOUT") ? -1 : directory_leave(state);
 }
 
 static void make(const char *path, enum vhd_type type, uint64_t sectors)

@@ -4,6 +4,9 @@
  * callbacks and the real libaio loop, as many at a time as a ring holds, and a
  * model of what each sector must read as.
  *
+ * With TEST_LAYOUT in the environment the callbacks are those of layout mode,
+ * and kernel.c is between them and the guest.
+ *
  * A sector's data is made from its number and a stamp that no two writes share,
  * so that every byte says which write it is from. Stamp 0 is zeroes.
  */
@@ -52,6 +55,7 @@ struct guest_watch {
  * @random: state of the generator
  * @faulty: requests may fail
  * @failed: requests that did
+ * @layout: what can be granted is
  */
 struct guest {
 	struct loop loop;
@@ -65,6 +69,7 @@ struct guest {
 	uint32_t next_stamp;
 	uint64_t random;
 	bool faulty;
+	bool layout;
 	unsigned int failed;
 	unsigned int in_flight;
 	struct guest_watch *watch;
@@ -108,6 +113,16 @@ uint64_t test_seed(void);
 /* cmocka fixtures: a directory of its own to be in, emptied afterwards. */
 int directory_enter(void **state);
 int directory_leave(void **state);
+
+/* The same, with TEST_LAYOUT. */
+int layout_enter(void **state);
+int layout_leave(void **state);
+
+/* A test with these. */
+#define unit(function) \
+	cmocka_unit_test_setup_teardown(function, directory_enter, directory_leave)
+#define layout(function) \
+	{ "layout mode: " #function, function, layout_enter, layout_leave, NULL }
 
 /* libvhd's, that can't fail. */
 void make_dynamic(const char *path, uint64_t sectors);

@@ -326,9 +326,6 @@ static void test_failures_and_cuts(void **state)
 	}
 }
 
-#define unit(function) \
-	cmocka_unit_test_setup_teardown(function, directory_enter, directory_leave)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +335,12 @@ int main(void)
 		unit(test_dynamic_after_a_cut),
 		unit(test_made_by_qemu),
 		unit(test_failures_and_cuts),
+		layout(test_dynamic),
+		layout(test_differencing),
+		layout(test_differencing_in_use),
+		layout(test_dynamic_after_a_cut),
+		layout(test_made_by_qemu),
+		layout(test_failures_and_cuts),
 	};
 
 	/* What is durable is ours to say: no need to wait for a disk. */

@@ -480,9 +480,6 @@ static void test_refusals(void **state)
 	guest_free(guest);
 }
 
-#define unit(function) \
-	cmocka_unit_test_setup_teardown(function, directory_enter, directory_leave)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -504,6 +501,23 @@ int main(void)
 		unit(test_failures_for_a_while),
 		unit(test_full_disk),
 		unit(test_refusals),
+		layout(test_raw),
+		layout(test_fixed),
+		layout(test_dynamic),
+		layout(test_chain_of_two),
+		layout(test_chain_of_three),
+		layout(test_chain_of_six),
+		layout(test_child_of_fixed),
+		layout(test_unflushed_child),
+		layout(test_cache_pressure),
+		layout(test_sequential),
+		layout(test_dynamic_with_clear_bits),
+		layout(test_stale_end),
+		layout(test_read_by_qemu),
+		layout(test_made_by_qemu),
+		layout(test_one_failure),
+		layout(test_failures_for_a_while),
+		layout(test_full_disk),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

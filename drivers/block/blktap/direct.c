@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A tap's layout mode: its files, its making things durable, and the gate.
+ *
+ * Who uses an extent has a reference on tap_direct.users from before its lookup
+ * to the end of its I/O. Closing the gate kills that reference: what comes then
+ * waits at the gate, and when the last user has gone no I/O relies on the maps,
+ * so that they can be changed or forgotten.
+ */
+#include <linux/blkdev.h>
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/slab.h>
+
+#include "blktap.h"
+
+#define EXTENTS_KEPT	65536	/* entries of the maps, till clean ones go */
+
+static void users_drained(struct percpu_ref *ref)
+{
+	struct tap_direct *direct = container_of(ref, struct tap_direct, users);
+
+	wake_up_all(&direct->tap->wait);
+}
+
+static void sync_work(struct work_struct *work)
+{
+	struct tap_direct *direct = container_of(work, struct tap_direct, sync);
+
+	direct->sync_error = tap_direct_sync(direct->tap);
+	complete_all(&direct->synced);
+}
+
+static struct tap_direct *direct_alloc(struct blktap *tap)
+{
+	struct tap_direct *direct = kvzalloc(sizeof(*direct), GFP_KERNEL);
+
+	if (!direct)
+		return NULL;
+	direct->tap = tap;
+	spin_lock_init(&direct->gate_lock);
+	spin_lock_init(&direct->files_lock);
+	INIT_LIST_HEAD(&direct->gate);
+	mutex_init(&direct->sync_lock);
+	mutex_init(&direct->scratch_lock);
+	tap_layout_init(&direct->layout);
+	direct->layout.max = EXTENTS_KEPT;
+	INIT_WORK(&direct->sync, sync_work);
+	init_completion(&direct->synced);
+	direct->count = alloc_percpu(struct tap_direct_counters);
+	if (!direct->count)
+		goto out_free;
+	if (mempool_init_kmalloc_pool(&direct->bvecs, 2,
+				      TAP_BVECS * sizeof(struct bio_vec)))
+		goto out_count;
+	if (percpu_ref_init(&direct->users, users_drained,
+			    PERCPU_REF_ALLOW_REINIT, GFP_KERNEL))
+		goto out_pool;
+	direct->wq = alloc_workqueue("blktap-io/%u", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				     0, tap->minor);
+	if (direct->wq)
+		return direct;
+
+	percpu_ref_exit(&direct->users);
+out_pool:
+	mempool_exit(&direct->bvecs);
+out_count:
+	free_percpu(direct->count);
+out_free:
+	kvfree(direct);
+	return NULL;
+}
+
+/**
+ * tap_direct_get - a tap's layout mode, begun where it had none
+ * @tap: the tap, locked, without a disk
+ *
+ * Return: NULL for want of memory.
+ */
+struct tap_direct *tap_direct_get(struct blktap *tap)
+{
+	lockdep_assert_held(&tap->lock);
+	if (!tap->direct)
+		tap->direct = direct_alloc(tap);
+	return tap->direct;
+}
+
+static void files_forget(struct tap_direct *direct)
+{
+	spin_lock(&direct->files_lock);
+	while (direct->nr_files) {
+		struct tap_file *file = &direct->files[--direct->nr_files];
+
+		fput(file->file);
+		file->file = NULL;
+	}
+	spin_unlock(&direct->files_lock);
+}
+
+/**
+ * tap_direct_free - end a tap's layout mode
+ * @tap: the tap, locked; there is no disk, so no request
+ */
+void tap_direct_free(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+
+	lockdep_assert_held(&tap->lock);
+	if (!direct)
+		return;
+	tap->direct = NULL;
+	destroy_workqueue(direct->wq);
+	files_forget(direct);
+	tap_layout_destroy(&direct->layout);
+	percpu_ref_exit(&direct->users);
+	mempool_exit(&direct->bvecs);
+	free_percpu(direct->count);
+	kvfree(direct);
+}
+
+/* The disk of a tap can't be made of itself, nor of a filesystem on it. */
+static bool stacked_on_itself(struct blktap *tap, struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	struct block_device *bdev = S_ISBLK(inode->i_mode) ?
+		I_BDEV(file->f_mapping->host) : inode->i_sb->s_bdev;
+
+	return bdev && bdev->bd_disk == tap->disk;
+}
+
+/* Opens a file anew, with O_DIRECT where the filesystem has it. */
+static struct file *file_open(struct file *from, bool write, bool *buffered)
+{
+	int flags = O_NOATIME | O_LARGEFILE | (write ? O_RDWR : O_RDONLY);
+	struct file *file;
+
+	file = dentry_open(&from->f_path, flags | O_DIRECT, current_cred());
+	*buffered = file == ERR_PTR(-EINVAL);
+	return *buffered ? dentry_open(&from->f_path, flags, current_cred()) :
+			   file;
+}
+
+static int file_check(struct blktap *tap, struct file *file, bool write)
+{
+	struct inode *inode = file_inode(file);
+
+	if (!S_ISREG(inode->i_mode) && !S_ISBLK(inode->i_mode))
+		return -EINVAL;
+	if (!(file->f_mode & FMODE_READ) ||
+	    (write && !(file->f_mode & FMODE_WRITE)))
+		return -EBADF;
+	if (stacked_on_itself(tap, file))
+		return -ELOOP;
+	return 0;
+}
+
+static int file_add(struct tap_direct *direct, struct file *from, bool write)
+{
+	struct file *file;
+	int index = -ENFILE;
+	bool buffered;
+
+	file = file_open(from, write, &buffered);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	if (!file->f_op->read_iter || (write && !file->f_op->write_iter)) {
+		fput(file);
+		return -EINVAL;
+	}
+	spin_lock(&direct->files_lock);
+	if (direct->nr_files < BLKTAP_FILES_MAX) {
+		index = direct->nr_files;
+		direct->files[index].file = file;
+		direct->files[index].write = write;
+		direct->files[index].buffered = buffered;
+		/* Pairs with files_sync() and file_valid(). */
+		smp_store_release(&direct->nr_files, index + 1);
+	}
+	spin_unlock(&direct->files_lock);
+	if (index < 0)
+		fput(file);
+	return index;
+}
+
+/**
+ * tap_direct_add_file - register a file (ADD_FILE)
+ * @tap: the tap, locked
+ * @arg: the descriptor and flags; index is set
+ *
+ * Return: 0, -EBADF, -EINVAL for a file that can't hold extents, -ELOOP for the
+ * tap's own disk, -ENFILE, -ENOMEM.
+ */
+int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg)
+{
+	bool write = arg->flags & BLKTAP_FILE_WRITE;
+	struct tap_direct *direct;
+	struct file *file;
+	int err;
+
+	lockdep_assert_held(&tap->lock);
+	if (arg->flags & ~BLKTAP_FILE_WRITE || arg->__pad)
+		return -EINVAL;
+	if (tap->disk && !tap->direct)
+		return -EBUSY;
+	direct = tap_direct_get(tap);
+	if (!direct)
+		return -ENOMEM;
+	file = fget(arg->fd);
+	if (!file)
+		return -EBADF;
+	err = file_check(tap, file, write);
+	if (!err)
+		err = file_add(direct, file, write);
+	fput(file);
+	if (err < 0)
+		return err;
+	arg->index = err;
+	return 0;
+}
+
+/**
+ * tap_direct_pin - keep the layout open for a request
+ * @tap: the tap
+ * @cmd: the request; holds the reference, or waits at the gate
+ *
+ * Return: false: it waits, and is punted when the gate opens; or the ring has
+ * gone, and it has ended.
+ */
+bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd)
+{
+	struct tap_direct *direct = tap->direct;
+
+	while (!percpu_ref_tryget_live(&direct->users)) {
+		bool closed, dead;
+
+		spin_lock(&direct->gate_lock);
+		closed = direct->closed;
+		dead = direct->dead;
+		if (closed && !dead)
+			list_add_tail(&cmd->node, &direct->gate);
+		spin_unlock(&direct->gate_lock);
+		if (closed && dead)
+			blk_mq_end_request(blk_mq_rq_from_pdu(cmd),
+					   BLK_STS_IOERR);
+		if (closed)
+			return false;
+	}
+	cmd->pinned = true;
+	return true;
+}
+
+void tap_direct_unpin(struct blktap *tap, struct tap_cmd *cmd)
+{
+	cmd->pinned = false;
+	percpu_ref_put(&tap->direct->users);
+}
+
+static void gate_take(struct tap_direct *direct, bool open,
+		      struct list_head *waited)
+{
+	spin_lock(&direct->gate_lock);
+	if (open)
+		direct->closed = false;
+	else
+		direct->dead = true;
+	list_splice_init(&direct->gate, waited);
+	spin_unlock(&direct->gate_lock);
+}
+
+/* Let requests use the layout again. */
+void tap_direct_open(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+	struct tap_cmd *cmd, *next;
+	LIST_HEAD(waited);
+
+	if (!direct || !direct->closed)
+		return;
+	percpu_ref_resurrect(&direct->users);
+	gate_take(direct, true, &waited);
+	list_for_each_entry_safe(cmd, next, &waited, node) {
+		list_del_init(&cmd->node);
+		tap_hit_punt(tap, blk_mq_rq_from_pdu(cmd));
+	}
+}
+
+/* The ring has failed or gone: end what waits at the gate. */
+void tap_direct_abort(struct blktap *tap)
+{
+	struct tap_cmd *cmd, *next;
+	LIST_HEAD(waited);
+
+	if (!tap->direct)
+		return;
+	gate_take(tap->direct, false, &waited);
+	list_for_each_entry_safe(cmd, next, &waited, node) {
+		list_del_init(&cmd->node);
+		blk_mq_end_request(blk_mq_rq_from_pdu(cmd), BLK_STS_IOERR);
+	}
+}
+
+/**
+ * tap_direct_close - stop using the layout
+ * @tap: the tap; one at a time closes and opens
+ * @deadline: in jiffies
+ *
+ * When this returns 0 all is committed and no I/O is in flight in files. Else
+ * the gate is open again. Context: sleeps.
+ */
+int tap_direct_close(struct blktap *tap, unsigned long deadline)
+{
+	long left = max_t(long, deadline - jiffies, 0);
+	struct tap_direct *direct = tap->direct;
+	int err = 0;
+
+	if (!direct)
+		return 0;
+	direct->recalls++;
+	if (!direct->closed) {
+		spin_lock(&direct->gate_lock);
+		direct->closed = true;
+		spin_unlock(&direct->gate_lock);
+		percpu_ref_kill(&direct->users);
+	}
+	if (!wait_event_idle_timeout(tap->wait,
+				     percpu_ref_is_zero(&direct->users), left))
+		err = -ETIMEDOUT;
+	if (!err)
+		err = tap_direct_sync_until(tap, deadline);
+	if (err)
+		tap_direct_open(tap);
+	return err;
+}
+
+/* Forget extents: the layout is closed, and no upcall is under way. */
+void tap_direct_forget(struct blktap *tap)
+{
+	if (tap->direct)
+		tap_layout_drop(&tap->direct->layout, 0, U64_MAX);
+}
+
+/**
+ * tap_direct_forget_files - and the files: the tap is paused
+ * @tap: the tap; there are no extents
+ *
+ * Waits for a flush that syncs them; not under the tap's lock, since that flush
+ * may wait for a tapdisk that waits for it.
+ */
+void tap_direct_forget_files(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+
+	if (!direct)
+		return;
+	mutex_lock(&direct->sync_lock);
+	files_forget(direct);
+	direct->failed = 0;
+	mutex_unlock(&direct->sync_lock);
+}
+
+/**
+ * tap_direct_use - an operation relies on the tap's layout mode, or no more
+ * @tap: the tap
+ * @use: it does: the disk can't be removed meanwhile
+ *
+ * Return: there is a disk in layout mode.
+ */
+bool tap_direct_use(struct blktap *tap, bool use)
+{
+	bool there;
+
+	mutex_lock(&tap->lock);
+	there = tap->direct && tap->disk;
+	if (there)
+		tap->direct->busy = use;
+	mutex_unlock(&tap->lock);
+	return there;
+}
+
+static int files_sync(struct tap_direct *direct)
+{
+	unsigned int i, nr;
+	int err = 0;
+
+	/* Pairs with file_add(). */
+	nr = smp_load_acquire(&direct->nr_files);
+
+	for (i = 0; i < nr; i++)
+		if (direct->files[i].write)
+			err = vfs_fsync(direct->files[i].file, 1) ?: err;
+	direct->failed = err;
+	return err;
+}
+
+/* Commits ranges whose data is durable. */
+static int commit_ranges(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+	struct tap_commit *commit = &direct->commit;
+	unsigned int i;
+	int err;
+
+	err = tap_ring_commit(tap, commit);
+	for (i = 0; !err && i < commit->nr; i++)
+		tap_layout_committed(&direct->layout, commit->ranges[i].sector,
+				     commit->ranges[i].sector +
+				     commit->ranges[i].nr_sectors - 1);
+	return err;
+}
+
+/**
+ * tap_direct_sync - make durable what has been written, data before metadata
+ * @tap: the tap
+ *
+ * Ranges are taken first, then the files synced: no bit is set for data that
+ * is not there; nor after a sync that failed, since the next one won't say so.
+ * Context: sleeps; ends when the ring fails or goes.
+ */
+int tap_direct_sync(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+	struct tap_commit *commit = &direct->commit;
+	bool committed = false;
+	u64 from = 0;
+	int err;
+
+	mutex_lock(&direct->sync_lock);
+	err = direct->failed;
+	while (!err) {
+		commit->nr = tap_layout_dirty_ranges(&direct->layout, &from,
+						     commit->ranges,
+						     BLKTAP_EXTENTS_MAX);
+		err = files_sync(direct);
+		if (err || !commit->nr)
+			break;
+		err = commit_ranges(tap);
+		committed = true;
+		if (commit->nr < BLKTAP_EXTENTS_MAX)
+			break;
+	}
+	if (!err && committed)
+		err = files_sync(direct);
+	mutex_unlock(&direct->sync_lock);
+	return err;
+}
+
+/**
+ * tap_direct_sync_until - the same, for an operation
+ * @tap: the tap
+ * @deadline: in jiffies; if it passes the work goes on
+ */
+int tap_direct_sync_until(struct blktap *tap, unsigned long deadline)
+{
+	long left = max_t(long, deadline - jiffies, 0);
+	struct tap_direct *direct = tap->direct;
+
+	reinit_completion(&direct->synced);
+	queue_work(direct->wq, &direct->sync);
+	left = wait_for_completion_interruptible_timeout(&direct->synced, left);
+	if (left <= 0)
+		return -ETIMEDOUT;
+	return direct->sync_error;
+}
+
+/* Adds up the counters of all CPUs. */
+void tap_direct_count(struct tap_direct *direct,
+		      struct tap_direct_counters *sum)
+{
+	int cpu;
+
+	memset(sum, 0, sizeof(*sum));
+	for_each_possible_cpu(cpu) {
+		struct tap_direct_counters *c = per_cpu_ptr(direct->count, cpu);
+
+		sum->hits += READ_ONCE(c->hits);
+		sum->zero_copied += READ_ONCE(c->zero_copied);
+		sum->punts += READ_ONCE(c->punts);
+	}
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The maps of layout mode: extents by sector, in two maple trees.
+ *
+ * An extent is linear, so all of it but its range fits an xa_value: there is no
+ * memory but the trees' nodes, and neighbours that say the same are one entry.
+ * Sectors are those of the disk; a range is inclusive at both ends.
+ *
+ * What keeps the maps true:
+ * - a grant fills only what @rw does not have: what is written there is never
+ *   put back to what it was when the grant was computed;
+ * - so an entry of @rw may only be dropped together with a change of @seq;
+ * - DIRTY is never dropped: only a commit ends it.
+ */
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include "layout.h"
+
+/* Bits of an entry: state, file, delta (signed, in sectors). */
+#define ENTRY_FILE_SHIFT	3
+#define ENTRY_DELTA_SHIFT	11
+#define ENTRY_DELTA_BITS	TAP_DELTA_BITS
+
+/* Bounded by the maps' limit, and never more than a node or two at a time. */
+#define LAYOUT_GFP	(GFP_NOIO | __GFP_NOFAIL)
+
+static void *entry_pack(u8 state, u8 file, s64 delta)
+{
+	unsigned long bits = (unsigned long)delta & GENMASK(ENTRY_DELTA_BITS - 1, 0);
+
+	return xa_mk_value(bits << ENTRY_DELTA_SHIFT |
+			   (unsigned long)file << ENTRY_FILE_SHIFT | state);
+}
+
+static u8 entry_state(void *entry)
+{
+	return xa_to_value(entry) & GENMASK(ENTRY_FILE_SHIFT - 1, 0);
+}
+
+static void entry_unpack(void *entry, struct tap_extent *ext)
+{
+	unsigned long bits = xa_to_value(entry);
+
+	ext->state = entry_state(entry);
+	ext->file = bits >> ENTRY_FILE_SHIFT;
+	ext->delta = sign_extend64(bits >> ENTRY_DELTA_SHIFT,
+				   ENTRY_DELTA_BITS - 1);
+}
+
+void tap_layout_init(struct tap_layout *layout)
+{
+	mutex_init(&layout->lock);
+	mt_init_flags(&layout->rw, MT_FLAGS_USE_RCU);
+	mt_init_flags(&layout->ro, MT_FLAGS_USE_RCU);
+	mt_init_flags(&layout->dirty, MT_FLAGS_USE_RCU);
+}
+
+/* Nobody may be looking anything up. */
+void tap_layout_destroy(struct tap_layout *layout)
+{
+	mtree_destroy(&layout->rw);
+	mtree_destroy(&layout->ro);
+	mtree_destroy(&layout->dirty);
+	layout->nr = 0;
+	layout->seq++;
+}
+
+/* Return: the entry at a sector, or NULL; its range, also if NULL. */
+static void *entry_at(struct maple_tree *tree, u64 sector, u64 *first,
+		      u64 *last)
+{
+	MA_STATE(mas, tree, sector, sector);
+	void *entry;
+
+	rcu_read_lock();
+	entry = mas_walk(&mas);
+	rcu_read_unlock();
+	*first = mas.index;
+	*last = mas.last;
+	return entry;
+}
+
+/* Clips what @ro has at a sector to a range. */
+static bool find_beneath(struct tap_layout *layout, u64 sector, u64 first,
+			 u64 last, struct tap_extent *ext)
+{
+	void *entry = entry_at(&layout->ro, sector, &ext->first, &ext->last);
+
+	if (!entry)
+		return false;
+	entry_unpack(entry, ext);
+	ext->first = max(ext->first, first);
+	ext->last = min(ext->last, last);
+	return true;
+}
+
+/**
+ * tap_layout_find - where a sector is to be read or written
+ * @layout: the maps
+ * @sector: the sector
+ * @write: it is to be written
+ * @ext: set to the extent that it lies in
+ *
+ * Context: any. Return: false: a miss.
+ */
+bool tap_layout_find(struct tap_layout *layout, u64 sector, bool write,
+		     struct tap_extent *ext)
+{
+	u64 first, last;
+	bool found;
+	void *entry;
+
+	rcu_read_lock();
+	entry = entry_at(&layout->rw, sector, &first, &last);
+	if (entry && (write || entry_state(entry) != BLKTAP_EXT_INVALID_DATA)) {
+		entry_unpack(entry, ext);
+		ext->first = first;
+		ext->last = last;
+		found = true;
+	} else {
+		found = !write &&
+			find_beneath(layout, sector, first, last, ext);
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+static void map_store(struct tap_layout *layout, struct maple_tree *tree,
+		      u64 first, u64 last, void *entry)
+{
+	u64 at, end;
+
+	/* Equal neighbours become one. */
+	if (entry && first && entry_at(tree, first - 1, &at, &end) == entry)
+		first = at;
+	if (entry && entry_at(tree, last + 1, &at, &end) == entry)
+		last = end;
+	/* At most: a split makes two more. tap_layout_shrink() counts anew. */
+	layout->nr += 2;
+	WARN_ON_ONCE(mtree_store_range(tree, first, last, entry, LAYOUT_GFP));
+}
+
+/* Stores where the tree has nothing. */
+static void map_fill(struct tap_layout *layout, struct maple_tree *tree,
+		     u64 first, u64 last, void *entry)
+{
+	while (first <= last) {
+		u64 at, end;
+		void *old = entry_at(tree, first, &at, &end);
+
+		end = min(end, last);
+		if (!old)
+			map_store(layout, tree, first, end, entry);
+		first = end + 1;
+	}
+}
+
+static bool is_rw(u8 state)
+{
+	return state == BLKTAP_EXT_READ_WRITE_DATA ||
+	       state == BLKTAP_EXT_INVALID_DATA;
+}
+
+/**
+ * tap_layout_grant - put what a tapdisk has granted into the maps
+ * @layout: the maps
+ * @exts: the extents, validated
+ * @nr: how many
+ * @seq: tap_layout_seq() when the grant was asked for
+ *
+ * Return: 0, or -ESTALE: extents were dropped since; ask again.
+ */
+int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
+		     unsigned int nr, u64 seq)
+{
+	unsigned int i;
+	int err = 0;
+
+	mutex_lock(&layout->lock);
+	if (seq != layout->seq)
+		err = -ESTALE;
+	for (i = 0; !err && i < nr; i++) {
+		const struct tap_extent *ext = &exts[i];
+		void *entry = entry_pack(ext->state, ext->file, ext->delta);
+
+		if (is_rw(ext->state))
+			map_fill(layout, &layout->rw, ext->first, ext->last,
+				 entry);
+		else
+			map_store(layout, &layout->ro, ext->first, ext->last,
+				  entry);
+	}
+	mutex_unlock(&layout->lock);
+	return err;
+}
+
+/**
+ * tap_layout_dirty - data has landed in an INVALID_DATA extent
+ * @layout: the maps
+ * @ext: the extent, as it was found; its user has kept the layout open
+ * @first: first sector
+ * @last: last sector
+ *
+ * Also where the extent has been dropped since: what landed must not be
+ * forgotten. Context: may sleep.
+ */
+void tap_layout_dirty(struct tap_layout *layout, const struct tap_extent *ext,
+		      u64 first, u64 last)
+{
+	void *entry = entry_pack(TAP_EXT_DIRTY, ext->file, ext->delta);
+
+	mutex_lock(&layout->lock);
+	while (first <= last) {
+		u64 at, end;
+		void *old = entry_at(&layout->rw, first, &at, &end);
+
+		end = min(end, last);
+		if (!old || entry_state(old) == BLKTAP_EXT_INVALID_DATA) {
+			map_store(layout, &layout->rw, first, end, entry);
+			map_store(layout, &layout->dirty, first, end,
+				  xa_mk_value(1));
+		}
+		first = end + 1;
+	}
+	mutex_unlock(&layout->lock);
+}
+
+/**
+ * tap_layout_dirty_ranges - the next dirty ranges
+ * @layout: the maps
+ * @from: where to look from; set to behind the last range
+ * @ranges: sector and nr_sectors are set
+ * @max: how many there is room for
+ *
+ * Return: how many there were.
+ */
+unsigned int tap_layout_dirty_ranges(struct tap_layout *layout, u64 *from,
+				     struct blktap_extent *ranges,
+				     unsigned int max)
+{
+	MA_STATE(mas, &layout->dirty, *from, *from);
+	unsigned int nr = 0;
+	void *entry;
+
+	mutex_lock(&layout->lock);
+	rcu_read_lock();
+	mas_for_each(&mas, entry, ULONG_MAX) {
+		ranges[nr].sector = mas.index;
+		ranges[nr].nr_sectors = mas.last - mas.index + 1;
+		*from = mas.last + 1;
+		if (++nr == max)
+			break;
+	}
+	rcu_read_unlock();
+	mutex_unlock(&layout->lock);
+	return nr;
+}
+
+/* Turns what is DIRTY in a range of @rw into READ_WRITE_DATA. */
+static void map_clean(struct tap_layout *layout, u64 first, u64 last)
+{
+	while (first <= last) {
+		struct tap_extent ext;
+		u64 at, end;
+		void *old = entry_at(&layout->rw, first, &at, &end);
+
+		end = min(end, last);
+		if (old && entry_state(old) == TAP_EXT_DIRTY) {
+			entry_unpack(old, &ext);
+			map_store(layout, &layout->rw, first, end,
+				  entry_pack(BLKTAP_EXT_READ_WRITE_DATA,
+					     ext.file, ext.delta));
+		}
+		first = end + 1;
+	}
+}
+
+/**
+ * tap_layout_committed - the metadata says now that a range holds data
+ * @layout: the maps
+ * @first: first sector
+ * @last: last sector
+ */
+void tap_layout_committed(struct tap_layout *layout, u64 first, u64 last)
+{
+	mutex_lock(&layout->lock);
+	map_clean(layout, first, last);
+	map_store(layout, &layout->dirty, first, last, NULL);
+	mutex_unlock(&layout->lock);
+}
+
+static void map_drop(struct tap_layout *layout, struct maple_tree *tree,
+		     u64 first, u64 last)
+{
+	while (first <= last) {
+		u64 at, end;
+		void *old = entry_at(tree, first, &at, &end);
+
+		end = min(end, last);
+		if (old && entry_state(old) != TAP_EXT_DIRTY)
+			map_store(layout, tree, first, end, NULL);
+		if (end == U64_MAX)
+			break;
+		first = end + 1;
+	}
+}
+
+/**
+ * tap_layout_drop - forget the extents of a range, but dirty ones
+ * @layout: the maps
+ * @first: first sector
+ * @last: last sector
+ *
+ * What is in flight in them goes on. Grants asked for before are stale. @ro goes
+ * first: a lookup meanwhile must not find there what @rw has overruled.
+ */
+void tap_layout_drop(struct tap_layout *layout, u64 first, u64 last)
+{
+	mutex_lock(&layout->lock);
+	WRITE_ONCE(layout->seq, layout->seq + 1);
+	map_drop(layout, &layout->ro, first, last);
+	map_drop(layout, &layout->rw, first, last);
+	mutex_unlock(&layout->lock);
+}
+
+static unsigned long map_count(struct maple_tree *tree)
+{
+	MA_STATE(mas, tree, 0, 0);
+	unsigned long nr = 0;
+	void *entry;
+
+	rcu_read_lock();
+	mas_for_each(&mas, entry, ULONG_MAX)
+		nr++;
+	rcu_read_unlock();
+	return nr;
+}
+
+static unsigned long layout_count(struct tap_layout *layout)
+{
+	unsigned long nr;
+
+	mutex_lock(&layout->lock);
+	nr = map_count(&layout->rw) + map_count(&layout->ro) +
+	     map_count(&layout->dirty);
+	WRITE_ONCE(layout->nr, nr);
+	mutex_unlock(&layout->lock);
+	return nr;
+}
+
+/**
+ * tap_layout_shrink - forget what is clean if there is more than the limit
+ * @layout: the maps
+ *
+ * To be called before a grant is taken, never after: who waits for it has to
+ * find it. Return: what is left is still too much: it is dirty.
+ */
+bool tap_layout_shrink(struct tap_layout *layout)
+{
+	if (READ_ONCE(layout->nr) <= layout->max ||
+	    layout_count(layout) <= layout->max)
+		return false;
+	tap_layout_drop(layout, 0, U64_MAX);
+	return layout_count(layout) > layout->max;
+}
+
+/* To be taken before a grant is asked for. Any context. */
+u64 tap_layout_seq(struct tap_layout *layout)
+{
+	return READ_ONCE(layout->seq);
+}
+
+bool tap_layout_is_dirty(struct tap_layout *layout)
+{
+	return !mtree_empty(&layout->dirty);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The maps of a tap in layout mode: which sectors of the disk live where.
+ * See Documentation/layout.rst.
+ */
+#ifndef _BLKTAP_LAYOUT_H
+#define _BLKTAP_LAYOUT_H
+
+#include <linux/blktap.h>
+#include <linux/maple_tree.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+
+#define TAP_DELTA_BITS	52	/* of an extent's delta, with its sign */
+
+/* In the maps, DIRTY stands beside the states that a tapdisk can grant. */
+#define TAP_EXT_DIRTY	4	/* was INVALID_DATA, holds data, not committed */
+
+/**
+ * struct tap_extent - an extent as the maps have it, clipped to what is wanted
+ * @first: first sector of the disk
+ * @last: last sector, inclusive
+ * @delta: sector in the file minus sector of the disk, in sectors
+ * @file: index of the file; unused with NONE_DATA
+ * @state: BLKTAP_EXT_* or TAP_EXT_DIRTY
+ */
+struct tap_extent {
+	u64 first;
+	u64 last;
+	s64 delta;
+	u8 file;
+	u8 state;
+};
+
+/**
+ * struct tap_layout - the maps
+ * @lock: serialises changes; lookups take RCU only
+ * @rw: READ_WRITE_DATA, INVALID_DATA and DIRTY extents
+ * @ro: READ_DATA and NONE_DATA: what is read where @rw has nothing, or INVALID
+ * @dirty: the ranges that are DIRTY in @rw, to find them
+ * @nr: entries, at most; counted anew when that is too many
+ * @max: how many may be kept
+ * @seq: changes when extents are dropped: a grant asked for before is stale
+ */
+struct tap_layout {
+	struct mutex lock;	/* rw, ro, dirty, nr, seq */
+	struct maple_tree rw;
+	struct maple_tree ro;
+	struct maple_tree dirty;
+	unsigned long nr;
+	unsigned long max;
+	u64 seq;
+};
+
+void tap_layout_init(struct tap_layout *layout);
+void tap_layout_destroy(struct tap_layout *layout);
+bool tap_layout_find(struct tap_layout *layout, u64 sector, bool write,
+		     struct tap_extent *ext);
+int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
+		     unsigned int nr, u64 seq);
+void tap_layout_dirty(struct tap_layout *layout, const struct tap_extent *ext,
+		      u64 first, u64 last);
+unsigned int tap_layout_dirty_ranges(struct tap_layout *layout, u64 *from,
+				     struct blktap_extent *ranges,
+				     unsigned int max);
+void tap_layout_committed(struct tap_layout *layout, u64 first, u64 last);
+void tap_layout_drop(struct tap_layout *layout, u64 first, u64 last);
+bool tap_layout_shrink(struct tap_layout *layout);
+u64 tap_layout_seq(struct tap_layout *layout);
+bool tap_layout_is_dirty(struct tap_layout *layout);
+
+#endif /* _BLKTAP_LAYOUT_H */

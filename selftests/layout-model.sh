@@ -1,0 +1,14 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# The maps of layout mode say what a naive model says, after any operations.
+# kernels: uml
+# timeout: 600
+
+ops=1000000
+
+modprobe blktap-layout-test ops=$ops ${LAYOUT_SEED:+seed=$LAYOUT_SEED}
+status=$?
+dmesg | grep 'layout-test:' | tail -1
+[ $status = 0 ] || echo "repeat: LAYOUT_SEED=... as above" >&2
+modprobe -r blktap-layout-test
+exit $status

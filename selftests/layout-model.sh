@@ -4,7 +4,7 @@
 # kernels: uml
 # timeout: 600
 
-ops=1000000
+ops=${LAYOUT_OPS:-200000}
 
 modprobe blktap-layout-test ops=$ops ${LAYOUT_SEED:+seed=$LAYOUT_SEED}
 status=$?

@@ -4,9 +4,8 @@
 # kernels: uml
 # timeout: 600
 
-ops=${LAYOUT_OPS:-200000}
-
-modprobe blktap-layout-test ops=$ops ${LAYOUT_SEED:+seed=$LAYOUT_SEED}
+modprobe blktap-layout-test ops="${LAYOUT_OPS:-200000}" \
+	${LAYOUT_SEED:+seed="$LAYOUT_SEED"}
 status=$?
 dmesg | grep 'layout-test:' | tail -1
 [ $status = 0 ] || echo "repeat: LAYOUT_SEED=... as above" >&2

@@ -355,7 +355,7 @@ static void a_grant_over_dirty_sectors_changes_nothing(void)
 	scratch_expect(b.fd[RW], 8 * 512, 8 * 512, 0x22);
 
 	io = granter_io(&b.g, true, AT, 8, 0x33);
-	io->flags |= O_DSYNC;
+	io->sync = true;
 	child = child_start(do_disk_io, io);
 	expect_commit(&b, AT, 16);
 	CHECK(child_wait(child) == 0);
@@ -391,7 +391,7 @@ static void a_grant_computed_before_a_write_changes_nothing(void)
 	expect_read(&b, AT, 8, 0x44);
 	scratch_expect(b.fd[RW], AT * 512, 8 * 512, 0x44);
 
-	writer->flags |= O_DSYNC;
+	writer->sync = true;
 	w = child_start(do_disk_io, writer);
 	expect_commit(&b, AT, 8);
 	CHECK(child_wait(w) == 0);

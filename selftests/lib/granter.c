@@ -114,22 +114,43 @@ static void serve_scan(struct granter *g, const struct blktap_ring_request *r)
 	granter_grant(g, r, &e, 1);
 }
 
+/* The request at the head; false: there is none. */
+static bool peek(struct granter *g, struct blktap_ring_request *r)
+{
+	if (g->req_cons == __atomic_load_n(&shared(g)->req_prod, __ATOMIC_ACQUIRE))
+		return false;
+	*r = shared(g)->ring[g->req_cons % BLKTAP_RING_SIZE].req;
+	CHECK(r->id < BLKTAP_RING_SIZE, "id %llu", r->id);
+	return true;
+}
+
+static void consume(struct granter *g)
+{
+	g->req_cons++;
+	__atomic_store_n(&shared(g)->req_event, g->req_cons + 1, __ATOMIC_SEQ_CST);
+}
+
+void granter_scan(struct granter *g)
+{
+	struct blktap_ring_request r;
+
+	while (peek(g, &r) && of_the_scan(g, &r)) {
+		consume(g);
+		serve_scan(g, &r);
+	}
+}
+
 bool granter_take(struct granter *g, struct blktap_ring_request *r)
 {
-	while (g->req_cons != __atomic_load_n(&shared(g)->req_prod, __ATOMIC_ACQUIRE)) {
-		*r = shared(g)->ring[g->req_cons++ % BLKTAP_RING_SIZE].req;
-		__atomic_store_n(&shared(g)->req_event, g->req_cons + 1, __ATOMIC_SEQ_CST);
-		CHECK(r->id < BLKTAP_RING_SIZE, "id %llu", r->id);
-		if (of_the_scan(g, r)) {
-			serve_scan(g, r);
-			continue;
-		}
-		g->gets += r->operation == BLKTAP_OP_LAYOUTGET;
-		g->commits += r->operation == BLKTAP_OP_LAYOUTCOMMIT;
-		g->datas += r->operation < BLKTAP_OP_LAYOUTGET;
-		return true;
-	}
-	return false;
+	if (!g->keep_scan)
+		granter_scan(g);
+	if (!peek(g, r))
+		return false;
+	consume(g);
+	g->gets += r->operation == BLKTAP_OP_LAYOUTGET;
+	g->commits += r->operation == BLKTAP_OP_LAYOUTCOMMIT;
+	g->datas += r->operation < BLKTAP_OP_LAYOUTGET;
+	return true;
 }
 
 struct take {

@@ -25,6 +25,8 @@ struct granter {
 	uint64_t sectors;		/* capacity; 0: GRANTER_SECTORS */
 	unsigned long flags;		/* of CREATE_DEVICE, besides LAYOUT */
 
+	bool keep_scan;			/* its requests are the case's too */
+
 	/* what the thread does with a request: answers it; NULL: granter_all() */
 	void (*serve)(struct granter *g, const struct blktap_ring_request *r);
 	void *arg;			/* its own */
@@ -67,6 +69,9 @@ void granter_leave(struct granter *g);
 
 /* And clear what that left: the tap goes, whoever has its disk open. */
 void granter_clear(struct granter *g);
+
+/* Serve the scan, but no request behind one that is not the scan's. */
+void granter_scan(struct granter *g);
 
 /* The next request that is not the scan's: if there is one; one must come. */
 bool granter_take(struct granter *g, struct blktap_ring_request *r);

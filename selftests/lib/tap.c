@@ -269,5 +269,7 @@ int do_disk_io(void *disk_io)
 		      : pread(fd, io->buf, io->len, io->offset);
 	if (n < 0)
 		return errno;
+	if (io->sync && fdatasync(fd))
+		return errno;
 	return n == (ssize_t)io->len ? 0 : ENODATA;
 }

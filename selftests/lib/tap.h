@@ -86,6 +86,7 @@ struct disk_io {
 	const char *node;
 	int flags;			/* of open: O_DIRECT, O_SYNC ... */
 	bool write;
+	bool sync;			/* fdatasync() after it */
 	void *buf;
 	size_t len;
 	off_t offset;

@@ -6,6 +6,7 @@
 # make modules_install   the module, under $(INSTALL_MOD_PATH)/lib/modules
 # make check             every test; TEST="NAME..." and KERNEL="stock uml kdbg" choose
 # make demo              a VHD served as a disk, step by step, in a VM
+# make bench             what it costs, beside other ways; SET="NAME..." chooses
 # make shell             a shell in the same VM, module loaded
 # make lint              compiler warnings, checkpatch, sparse, shellcheck
 # make debug-kernels     the debug kernels that tests run on, where not ready-made
@@ -141,6 +142,10 @@ check: userspace tests
 demo:
 	+@selftests/demo/run
 
+# Without SET: all there are.
+bench:
+	+@selftests/bench/run $(SET)
+
 shell:
 	+@selftests/vm/run --shell $(addprefix --kernel=,$(KERNEL))
 
@@ -151,4 +156,4 @@ clean:
 	rm -rf $(filter-out build/kernels,$(wildcard build/*))
 
 .PHONY: all help userspace install modules modules_install debug-kernels tests vm \
-	check demo shell lint clean
+	check demo bench shell lint clean

@@ -48,9 +48,9 @@ counters() {
 # fio itself has the samples taken, right before and after the I/O.
 run_job() { # NAME
 	fio --name="$1" --filename="$DEV" --direct=1 --ioengine=libaio "${JOB[@]}" \
-		--size="${MIB}M" --bs=${KIB}k --io_size=$((COUNT * KIB))k --thread \
-		--norandommap --randrepeat=1 --gtod_reduce=1 --exec_prerun="$bench/sample" \
-		--exec_postrun="$bench/sample" --output-format=terse --terse-version=3
+		--size="${MIB}M" --bs="${KIB}k" --io_size="$((COUNT * KIB))k" --thread \
+		--norandommap --randrepeat=1 --gtod_reduce=1 --exec_prerun="$BLKTAP_SELFTESTS/bench/sample" \
+		--exec_postrun="$BLKTAP_SELFTESTS/bench/sample" --output-format=terse --terse-version=3
 }
 
 # Prints: result CLOCK BACKING TARGET WORK ERROR KIB-OF-ONE KIB MILLISECONDS BEFORE
@@ -63,7 +63,7 @@ measure() { # WORK TARGET
 	sync
 	counted=$(counters)
 	said=$(run_job "$1" 2>&1)
-	awk -F';' -v head="result $where" -v kib=$KIB -v before="$(<"$1.prerun.txt")" \
+	awk -F';' -v head="result $where" -v kib="$KIB" -v before="$(<"$1.prerun.txt")" \
 		-v after="$(<"$1.postrun.txt")" '
 		$1 == 3 { print head, $5, kib, $6 + $47, $9 + $50, before, after; found = 1 }
 		$1 != 3 { said = said "\n" $0 }

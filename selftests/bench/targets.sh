@@ -7,7 +7,7 @@
 IMAGES=/mnt/images
 IMAGE_MIB=$((MIB + 4))
 
-try() { "$@" || { echo "bench: failed: $*"; return 1; }; }
+try() { "$@" || { echo "bench: failed: $*" >&2; return 1; }; }
 
 # --- backing: two devices, one with a filesystem, one for images without --------------
 
@@ -20,6 +20,7 @@ null_up() { # NAME IRQMODE NANOSECONDS
 		echo 1 >"$dir/power"
 }
 
+# RAM disks get their memory when they are first written to: not while we measure.
 # Without a journal: its commits come with the clock, not with the I/O.
 backing_up() { # NAME
 	case $1 in
@@ -36,14 +37,19 @@ backing_up() { # NAME
 		FS=/dev/bench0 BLOCK=/dev/bench1
 		;;
 	esac
+	touch_all "$FS" && touch_all "$BLOCK" || return
 	mkdir -p "$IMAGES"
 	try mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=0,nodiscard "$FS" &&
 		try mount -t ext4 -o noatime "$FS" "$IMAGES" &&
-		fill "$IMAGES/raw"
+		write_zeroes "$IMAGES/raw" "$IMAGE_MIB"
 }
 
-fill() { # FILE
-	try dd if=/dev/zero of="$1" bs=1M count=$IMAGE_MIB oflag=direct status=none
+touch_all() { # DEVICE
+	write_zeroes "$1" $((2 * IMAGE_MIB + 128))
+}
+
+write_zeroes() { # FILE MIB
+	try dd if=/dev/zero of="$1" bs=1M count="$2" oflag=direct status=none
 }
 
 # --- taps ---------------------------------------------------------------------
@@ -72,10 +78,14 @@ make_dynamic() { # FILE
 	try vhd-util create -n "$1" -s $IMAGE_MIB
 }
 
+# The file system leaves its blocks marked unwritten: they are to be written once.
+make_fixed() { # FILE
+	try vhd-util create -n "$1" -s $IMAGE_MIB -r
+}
+
 make_allocated() { # FILE
 	make_dynamic "$1" && tap_up layout "vhd:$1" &&
-		try dd if=/dev/zero of="$DEV" bs=1M count="$MIB" oflag=direct status=none &&
-		tap_down
+		write_zeroes "$DEV" "$MIB" && tap_down
 }
 
 # The blocks' data is spread over all images of the chain in turn.
@@ -134,26 +144,20 @@ target_up() { # NAME
 	ring-raw) tap_up ring "aio:$IMAGES/raw" ;;
 	ring-vhd) make_allocated "$vhd" && tap_up ring "vhd:$vhd" ;;
 	raw) tap_up layout "aio:$IMAGES/raw" ;;
-	fixed) try vhd-util create -n "$vhd" -s $IMAGE_MIB -r && fill_tap "$vhd" ;;
+	fixed) make_fixed "$vhd" && tap_up layout "vhd:$vhd" && write_zeroes "$DEV" "$MIB" ;;
 	dynamic) make_allocated "$vhd" && tap_up layout "vhd:$vhd" && warm ;;
 	chain*) make_chain "${1#chain}" && tap_up layout "vhd:$LEAF" && warm ;;
 	block) DEV=$BLOCK ;;
 	linear) linear_up ;;
 	block-raw) tap_up layout "aio:$BLOCK" ;;
 	fresh-file) DEV=$IMAGES/sparse && try truncate -s ${IMAGE_MIB}M "$DEV" ;;
-	fresh-loop) truncate -s ${IMAGE_MIB}M "$IMAGES/sparse" && loop_up "$IMAGES/sparse" ;;
+	fresh-loop) try truncate -s ${IMAGE_MIB}M "$IMAGES/sparse" && loop_up "$IMAGES/sparse" ;;
 	fresh-nbd) make_dynamic "$vhd" && nbd_up vpc "$vhd" ;;
 	fresh-ring) make_dynamic "$vhd" && tap_up ring "vhd:$vhd" ;;
 	fresh-dynamic) make_dynamic "$vhd" && tap_up layout "vhd:$vhd" ;;
 	*) echo "bench: no such target: $1"; return 1 ;;
 	esac || return
 	[ ! -b "$DEV" ] || no_scheduler
-}
-
-# A new file's extents are unwritten: the first write to each costs more than others.
-fill_tap() { # VHD
-	tap_up layout "vhd:$1" &&
-		try dd if=/dev/zero of="$DEV" bs=1M count="$MIB" oflag=direct status=none
 }
 
 no_scheduler() {

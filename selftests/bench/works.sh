@@ -12,12 +12,12 @@ work() {
 	*-write) JOB=(--rw=write) ;;
 	esac
 	case $1 in
-	?4k-1) KIB=4 COUNT=20000 JOB+=(--iodepth=1) ;;
-	?4k-32) KIB=4 COUNT=32000 JOB+=(--iodepth=32) ;;
-	?4k-32b) KIB=4 COUNT=32000 JOB+=(--iodepth=32 --iodepth_batch=16
+	?4k-1) KIB=4 COUNT=10000 JOB+=(--iodepth=1) ;;
+	?4k-32) KIB=4 COUNT=16000 JOB+=(--iodepth=32) ;;
+	?4k-32b) KIB=4 COUNT=16000 JOB+=(--iodepth=32 --iodepth_batch=16
 		--iodepth_batch_complete_min=16) ;;
-	64k-*) KIB=64 COUNT=8000 JOB+=(--iodepth=8) ;;
-	1m-*) KIB=1024 COUNT=1000 JOB+=(--iodepth=8) ;;
+	64k-*) KIB=64 COUNT=4000 JOB+=(--iodepth=8) ;;
+	1m-*) KIB=1024 COUNT=500 JOB+=(--iodepth=8) ;;
 	fresh-write) KIB=1024 COUNT=$MIB JOB+=(--iodepth=8 --end_fsync=1) ;;
 	esac
 }

@@ -288,3 +288,74 @@ int vhd_load_bat(struct vhd *v, unsigned int flags, struct vhd_error *err)
 		v->next_free = vhd_data_offset(v, last) + v->block_size;
 	return 0;
 }
+
+int vhd_read_batmap(const struct vhd *v, uint8_t **map, struct vhd_error *err)
+{
+	int r;
+
+	*map = NULL;
+	if (!v->batmap_offset)
+		return 0;
+	*map = vhd_alloc(v->batmap_bytes);
+	if (!*map)
+		return vhd_fail_nomem(err, v->path);
+	r = vhd_read(v, *map, v->batmap_bytes, v->batmap_offset, "the batmap", err);
+	if (r) {
+		free(*map);
+		*map = NULL;
+	}
+	return r;
+}
+
+/* Does anything but blocks lie behind @start? */
+static bool metadata_behind(const struct vhd *v, uint64_t start)
+{
+	if (v->batmap_offset >= start)
+		return true;
+	for (int i = 0; i < VHD_LOCATORS; i++)
+		if (v->header.locator[i].code != VHD_PLATFORM_NONE &&
+		    v->header.locator[i].data_offset >= start)
+			return true;
+	return false;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static uint32_t find_between(const struct vhd *v, uint32_t before, uint32_t after,
+			     uint32_t *entry, uint32_t max)
+{
+	uint64_t from = (uint64_t)before * VHD_SECTOR + vhd_block_span(v);
+	uint64_t end = (uint64_t)after * VHD_SECTOR, offset;
+	uint32_t n = 0;
+
+	while (n < max && !vhd_place_block(v, from, &offset) &&
+	       offset + vhd_block_span(v) <= end) {
+		entry[n++] = offset / VHD_SECTOR;
+		from = offset + vhd_block_span(v);
+	}
+	return n;
+}
+
+int vhd_find_places(const struct vhd *v, uint32_t *entry, uint32_t max, uint32_t *nr)
+{
+	vhd_autofree uint32_t *used = malloc(v->bat_entries * sizeof(*used));
+	uint32_t n = 0;
+
+	*nr = 0;
+	if (!used)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < v->bat_entries; i++)
+		if (vhd_block_allocated(v, i))
+			used[n++] = v->bat[i];
+	qsort(used, n, sizeof(*used), compare_entries);
+	if (!n || metadata_behind(v, (uint64_t)used[0] * VHD_SECTOR))
+		return 0;
+	for (uint32_t i = 1; i < n; i++)
+		*nr += find_between(v, used[i - 1], used[i], entry + *nr, max - *nr);
+	return 0;
+}

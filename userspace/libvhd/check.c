@@ -85,10 +85,7 @@ static int check_batmap(struct check *c)
 			find(c, false, "there is no batmap, as the image's version has it");
 		return 0;
 	}
-	map = vhd_alloc(v->batmap_bytes);
-	if (!map)
-		return -ENOMEM;
-	r = vhd_read(v, map, v->batmap_bytes, v->batmap_offset, "the batmap", &err);
+	r = vhd_read_batmap(v, &map, &err);
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < v->bat_entries; i++) {

@@ -147,6 +147,12 @@ void vhd_bitmap_set(uint8_t *bitmap, uint32_t first, uint32_t count)
 	}
 }
 
+void vhd_bitmap_clear(uint8_t *bitmap, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		bitmap[i / 8] &= ~(0x80 >> i % 8);
+}
+
 bool vhd_bitmap_full(const uint8_t *bitmap, uint32_t first, uint32_t count)
 {
 	uint32_t end = first + count;

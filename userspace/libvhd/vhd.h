@@ -286,6 +286,25 @@ bool vhd_parent_is_raw(const struct vhd *v);
  */
 int vhd_lock(int fd, const char *path, bool rdwr, struct vhd_error *err);
 
+/* Gaps between blocks: bat.c */
+
+/**
+ * vhd_find_places() - where blocks were once, and new ones have room
+ * @v: an image with blocks
+ * @entry: filled in as the BAT would have them, ascending
+ * @max: of @entry
+ * @nr: how many there are
+ *
+ * What lies there is stale. None are found where something else than blocks may
+ * lie between the blocks.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int vhd_find_places(const struct vhd *v, uint32_t *entry, uint32_t max, uint32_t *nr);
+
+/* Read the batmap, to be freed; NULL if there is none: bat.c. 0 or -errno. */
+int vhd_read_batmap(const struct vhd *v, uint8_t **map, struct vhd_error *err);
+
 /* Change: write.c. The image must be open for writing. */
 
 /* Write @v->footer to footer_offset and, but for fixed disks, to offset 0. */
@@ -354,7 +373,8 @@ int vhd_check(const struct vhd *v,
  */
 int vhd_place_block(const struct vhd *v, uint64_t from, uint64_t *offset);
 
-/* Set the bits of @count sectors from @first on in a sector bitmap. */
+/* Set or clear the bits of @count sectors from @first on in a sector bitmap. */
+void vhd_bitmap_clear(uint8_t *bitmap, uint32_t first, uint32_t count);
 void vhd_bitmap_set(uint8_t *bitmap, uint32_t first, uint32_t count);
 
 /* True if the bits of @count sectors from @first on are all set. */

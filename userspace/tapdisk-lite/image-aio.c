@@ -3,14 +3,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "image.h"
@@ -79,47 +77,6 @@ static int measure(struct raw *raw, const struct stat *st, struct vhd_error *err
 	return 0;
 }
 
-static bool device_discards(dev_t dev)
-{
-	static const char *const formats[] = {
-		"/sys/dev/block/%u:%u/queue/discard_max_bytes",
-		"/sys/dev/block/%u:%u/../queue/discard_max_bytes",	/* a partition */
-	};
-	unsigned long long bytes = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
-		char path[80];
-		FILE *file;
-
-		snprintf(path, sizeof(path), formats[i], major(dev), minor(dev));
-		file = fopen(path, "re");
-		if (!file)
-			continue;
-		if (fscanf(file, "%llu", &bytes) != 1)
-			bytes = 0;
-		fclose(file);
-		break;
-	}
-	return bytes > 0;
-}
-
-static void find_trim(struct raw *raw, const struct stat *st)
-{
-	struct image *image = &raw->image;
-
-	if (image->rdonly)
-		return;
-	if (S_ISBLK(st->st_mode)) {
-		image->trim = device_discards(st->st_rdev);
-		return;
-	}
-
-	/* Past the end of the file, so that trying has no effect. */
-	image->trim = !fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				 st->st_size, 4096);
-	image->trim_zeroes = image->trim;
-}
-
 static int raw_open_fd(struct raw *raw, const struct stat *st, unsigned int flags,
 		       struct vhd_error *error)
 {
@@ -154,7 +111,8 @@ static int raw_prepare(struct raw *raw, struct stat *st, unsigned int flags,
 	if (!direct_works(raw->fd, raw->image.sector_size) &&
 	    fcntl(raw->fd, F_SETFL, fcntl(raw->fd, F_GETFL) & ~O_DIRECT))
 		return deny(error, errno, "%s: leaving direct I/O: %s", raw->path, strerror(errno));
-	find_trim(raw, st);
+	raw->image.trim = !raw->image.rdonly && image_file_trims(raw->fd);
+	raw->image.trim_zeroes = raw->image.trim && S_ISREG(st->st_mode);
 	return 0;
 }
 

@@ -72,6 +72,7 @@ static bool grantable(const struct vhd *vhd)
 
 static void image_free(struct vhd_image *image)
 {
+	vhd_release_exit(image);
 	vhd_alloc_exit(image);
 	vhd_cache_exit(image);
 	for (unsigned int i = 0; i < image->image.nr_layers; i++)
@@ -82,16 +83,27 @@ static void image_free(struct vhd_image *image)
 	free(image);
 }
 
-static int image_prepare(struct vhd_image *image)
+static int image_prepare(struct vhd_image *image, struct vhd_error *error)
 {
 	int err = layers_init(image);
 
+	vhd_flush_init(image);
 	if (!err)
 		err = vhd_cache_init(image);
 	if (!err)
 		err = vhd_alloc_init(image);
-	vhd_flush_init(image);
-	return err;
+	if (err)
+		return deny(error, -err, "%s: out of memory", image->chain->path);
+	return vhd_release_init(image, error);
+}
+
+/* Of a dynamic disk there are always blocks to be released. */
+static bool trims(struct vhd_image *image)
+{
+	if (image->image.rdonly || vhd_is_flat(image->chain))
+		return false;
+	image->no_punch = !image_file_trims(image->chain->fd);
+	return image->chain->type == VHD_TYPE_DYNAMIC || !image->no_punch;
 }
 
 static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
@@ -116,10 +128,11 @@ static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
 	image->image.sector_size = SECTOR_SIZE;
 	image->image.physical_size = physical_size(image->chain);
 	image->image.layout = grantable(image->chain);
-	err = image_prepare(image);
+	image->image.trim = trims(image);
+	err = image_prepare(image, error);
 	if (err) {
 		image_free(image);
-		return deny(error, -err, "%s: out of memory", path);
+		return err;
 	}
 	*out = &image->image;
 	return 0;
@@ -148,6 +161,11 @@ static void image_vhd_flush(struct image *image, struct image_request *req)
 		vhd_flush_request(container_of(image, struct vhd_image, image), req);
 }
 
+static void image_vhd_trim(struct image *image, struct image_request *req)
+{
+	vhd_request_trim(container_of(image, struct vhd_image, image), req);
+}
+
 static void image_vhd_layout_get(struct image *image, struct image_request *req)
 {
 	vhd_layout_get(container_of(image, struct vhd_image, image), req);
@@ -166,6 +184,7 @@ const struct image_driver image_driver_vhd = {
 	.read = image_vhd_read,
 	.write = image_vhd_write,
 	.flush = image_vhd_flush,
+	.trim = image_vhd_trim,
 	.layout_get = image_vhd_layout_get,
 	.layout_commit = image_vhd_layout_commit,
 };

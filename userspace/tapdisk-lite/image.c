@@ -3,8 +3,13 @@
 #include "image.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <syslog.h>
 #include <time.h>
 
@@ -80,6 +85,43 @@ void image_close(struct image *image)
 	image->driver->close(image);
 	syslog(LOG_INFO, "%s: closed", name);
 	free(name);
+}
+
+static bool device_discards(dev_t dev)
+{
+	static const char *const formats[] = {
+		"/sys/dev/block/%u:%u/queue/discard_max_bytes",
+		"/sys/dev/block/%u:%u/../queue/discard_max_bytes",	/* a partition */
+	};
+	unsigned long long bytes = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		char path[80];
+		FILE *file;
+
+		snprintf(path, sizeof(path), formats[i], major(dev), minor(dev));
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		if (fscanf(file, "%llu", &bytes) != 1)
+			bytes = 0;
+		fclose(file);
+		break;
+	}
+	return bytes > 0;
+}
+
+bool image_file_trims(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	if (S_ISBLK(st.st_mode))
+		return device_discards(st.st_rdev);
+	/* Past the end of the file, so that trying has no effect. */
+	return !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  (st.st_size / 4096 + 1) * 4096, 4096);
 }
 
 static void log_failure(struct image_layer *layer, const char *operation, int err)

@@ -146,6 +146,9 @@ int image_open(struct image **image, struct aio *aio, const char *name, unsigned
 /* No request is in flight, and the image is not busy. NULL is fine. */
 void image_close(struct image *image);
 
+/* The file or device can give back space (aio_punch()). */
+bool image_file_trims(int fd);
+
 /* Count I/O on a layer, and log its failures (at most one a second). */
 void image_count_read(struct image_layer *layer, uint64_t sectors, int err);
 void image_count_write(struct image_layer *layer, uint64_t sectors, int err);

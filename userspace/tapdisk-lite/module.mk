@@ -2,7 +2,7 @@
 TOOLS += build/bin/tapdisk
 tapdisk-engine := $(addprefix userspace/tapdisk-lite/,aio.c image.c image-aio.c \
 	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-commit.c vhd-flush.c \
-	vhd-layout.c vhd-lookup.c vhd-request.c)
+	vhd-layout.c vhd-lookup.c vhd-release.c vhd-request.c vhd-trim.c)
 tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,control.c main.c \
 	ring.c stats.c tap.c)
 tapdisk-libs := -laio -ljson-c -luuid
@@ -28,3 +28,9 @@ unit-tapdisk-layout-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/
 	kernel.c unit-tapdisk-layout.c)
 unit-tapdisk-layout-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-layout: $(unit-tapdisk-layout-src:%.c=build/%.o) build/lib/libvhd.a
+
+TEST_PROGS += build/selftests/unit-tapdisk-trim
+unit-tapdisk-trim-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
+	kernel.c unit-tapdisk-trim.c)
+unit-tapdisk-trim-libs := -laio -luuid -lcmocka
+build/selftests/unit-tapdisk-trim: $(unit-tapdisk-trim-src:%.c=build/%.o) build/lib/libvhd.a

@@ -68,6 +68,7 @@ static void batch_fail(struct vhd_image *image, int err)
 	       strerror(-err));
 	alloc->running = false;
 	vhd_requests_fail(&alloc->waiters, err);
+	vhd_release_go_on(image);
 }
 
 static void batch_succeed(struct vhd_image *image)
@@ -86,6 +87,8 @@ static void batch_succeed(struct vhd_image *image)
 	}
 	alloc->bat_unwritten = false;
 	alloc->running = false;
+	/* By turns: those who wait may need another block. */
+	vhd_release_go_on(image);
 	vhd_requests_run(&alloc->waiters);
 }
 
@@ -133,6 +136,8 @@ static void step_bat(struct vhd_image *image)
 	struct vhd *vhd = image->chain;
 
 	vhd->next_free = alloc->end;
+	vhd_places_used(image, alloc->reused);
+	alloc->reused = 0;
 	alloc->bat_unwritten = true;
 	alloc->err = 0;
 	for (unsigned int i = 0; i < alloc->nr; i++) {
@@ -298,35 +303,45 @@ static bool in_batch(const struct vhd_alloc *alloc, uint32_t block)
 	return false;
 }
 
+/* In the order of the disk, so that it is the file's too. */
+static void batch_add(struct vhd_alloc *alloc, uint32_t block)
+{
+	unsigned int i = alloc->nr++;
+
+	for (; i && alloc->placed[i - 1].block > block; i--)
+		alloc->placed[i].block = alloc->placed[i - 1].block;
+	alloc->placed[i].block = block;
+}
+
 /* The blocks that are waited for, and some after them if the writes go that way. */
 static void gather(struct vhd_image *image)
 {
 	struct vhd_alloc *alloc = &image->alloc;
 	struct vhd *vhd = image->chain;
-	uint32_t first = (uint32_t)(TAILQ_FIRST(&alloc->waiters)->pos / vhd->block_sectors);
 	struct vhd_request *req;
+	bool sequential;
 	uint32_t block;
 
 	alloc->nr = 0;
 	TAILQ_FOREACH(req, &alloc->waiters, link) {
 		block = (uint32_t)(req->pos / vhd->block_sectors);
 		if (alloc->nr < VHD_ALLOC_BATCH && !in_batch(alloc, block))
-			alloc->placed[alloc->nr++].block = block;
+			batch_add(alloc, block);
 	}
 
 	alloc->wanted = alloc->nr;
-	alloc->ahead = first == alloc->next && !vhd->block_device ? alloc->ahead * 2 : 1;
+	sequential = alloc->placed[0].block == alloc->next;
+	alloc->ahead = sequential && !vhd->block_device ? alloc->ahead * 2 : 1;
 	if (alloc->ahead > VHD_ALLOC_BATCH)
 		alloc->ahead = VHD_ALLOC_BATCH;
 	block = alloc->placed[alloc->nr - 1].block + 1;
 	while (alloc->nr < alloc->ahead && (uint64_t)block * vhd->block_sectors <
-	       image->image.capacity && !vhd_block_allocated(vhd, block) &&
-	       !in_batch(alloc, block))
+	       image->image.capacity && !vhd_block_allocated(vhd, block))
 		alloc->placed[alloc->nr++].block = block++;
 	alloc->next = block;
 }
 
-/* Places for as many of the batch as there is room for. */
+/* Places for as many of the batch as there is room for; where blocks were first. */
 static int place(struct vhd_image *image)
 {
 	struct vhd_alloc *alloc = &image->alloc;
@@ -336,7 +351,13 @@ static int place(struct vhd_image *image)
 	int err = 0;
 
 	alloc->end = vhd->next_free;
+	alloc->reused = 0;
 	for (i = 0; i < alloc->nr; i++) {
+		alloc->placed[i].entry = vhd_place_peek(image, i);
+		if (alloc->placed[i].entry != VHD_BAT_UNUSED) {
+			alloc->reused++;
+			continue;
+		}
 		err = vhd_place_block(vhd, alloc->end, &offset);
 		if (err)
 			break;
@@ -373,6 +394,12 @@ void vhd_alloc_request(struct vhd_request *req)
 	struct vhd_alloc *alloc = &req->image->alloc;
 
 	TAILQ_INSERT_TAIL(&alloc->waiters, req, link);
-	if (!alloc->running)
-		batch_start(req->image);
+	vhd_alloc_go_on(req->image);
+}
+
+void vhd_alloc_go_on(struct vhd_image *image)
+{
+	if (!image->alloc.running && !image->release.running &&
+	    !TAILQ_EMPTY(&image->alloc.waiters))
+		batch_start(image);
 }

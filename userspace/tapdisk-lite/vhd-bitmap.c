@@ -158,13 +158,38 @@ static void load(struct vhd_bitmap *bitmap)
 		 vhd_bitmap_offset(vhd, bitmap->block));
 }
 
-bool vhd_bitmap_prefetch(struct vhd_image *image, struct vhd_layer *layer, uint32_t block)
+/* False: there is no room. */
+static bool prefetch(struct vhd_image *image, struct vhd_layer *layer, uint32_t block)
 {
 	struct vhd_bitmap *bitmap = take(&image->cache, layer, block);
 
 	if (!bitmap)
 		return false;
 	load(bitmap);
+	return true;
+}
+
+bool vhd_bitmaps_prefetch(struct vhd_image *image, unsigned int first, uint64_t sector,
+			  unsigned int *budget)
+{
+	for (unsigned int i = first; i < image->image.nr_layers; i++) {
+		struct vhd_layer *layer = &image->layers[i];
+		struct vhd *vhd = layer->vhd;
+		uint32_t block;
+
+		if (sector >= layer->sectors || vhd_is_flat(vhd))
+			break;
+		block = (uint32_t)(sector / vhd->block_sectors);
+		if (!vhd_block_allocated(vhd, block))
+			continue;
+		if (layer->bitmap_of[block] == VHD_BITMAP_FULL)
+			break;
+		if (layer->bitmap_of[block] != VHD_BITMAP_NONE)
+			continue;
+		if (!*budget || !prefetch(image, layer, block))
+			return false;
+		--*budget;
+	}
 	return true;
 }
 
@@ -212,6 +237,29 @@ void vhd_bitmap_new(struct vhd_image *image, uint32_t block)
 		return;
 	memset(bitmap->bits, 0, layer->vhd->bitmap_bytes);
 	TAILQ_INSERT_TAIL(&image->cache.idle, bitmap, link);
+}
+
+bool vhd_bitmap_unused(const struct vhd_image *image, uint32_t block)
+{
+	uint16_t index = image->layers[0].bitmap_of[block];
+
+	return index == VHD_BITMAP_FULL || index == VHD_BITMAP_NONE ||
+	       is_idle(&image->cache.bitmaps[index]);
+}
+
+void vhd_bitmap_forget(struct vhd_image *image, uint32_t block)
+{
+	struct vhd_layer *layer = &image->layers[0];
+	uint16_t index = layer->bitmap_of[block];
+	struct vhd_bitmap *bitmap;
+
+	layer->bitmap_of[block] = VHD_BITMAP_NONE;
+	if (index == VHD_BITMAP_FULL || index == VHD_BITMAP_NONE)
+		return;
+	bitmap = &image->cache.bitmaps[index];
+	bitmap->layer = NULL;
+	TAILQ_REMOVE(&image->cache.idle, bitmap, link);
+	TAILQ_INSERT_HEAD(&image->cache.idle, bitmap, link);
 }
 
 void vhd_bitmap_pin(struct vhd_bitmap *bitmap)

@@ -156,6 +156,7 @@ void vhd_flush_request(struct vhd_image *image, struct image_request *image_req)
 	req->req = image_req;
 	req->image = image;
 	req->pending = 1;
+	req->nr_parts = 0;
 	req->err = 0;
 	TAILQ_INSERT_TAIL(&image->flush.waiting, req, link);
 	vhd_flush_start(image);

@@ -3,8 +3,9 @@
  * The VHD engine, inside. What makes it crash-safe:
  *
  * - A BAT entry goes to disk after an fdatasync of the block's bitmap and data.
- * - A bitmap's bit goes to disk after an fdatasync of the sector's data.
- * - Neither is undone, and a place in the file is never given to two blocks.
+ * - A bitmap's bit goes to disk after an fdatasync of the sector's data, and stays.
+ * - A place in the file is given to a block again after an fdatasync of the BAT
+ *   that the block which was there is no longer in.
  *
  * So whatever part of what came after the last fdatasync is lost, metadata
  * points at what is there. Everything here runs in the main loop: the state
@@ -40,7 +41,8 @@ TAILQ_HEAD(vhd_requests, vhd_request);
 
 /**
  * struct vhd_layer - one image of the chain
- * @vhd: the format library's view; its BAT only ever says what is on disk
+ * @vhd: the format library's view; its BAT only ever says what is on disk, or,
+ *	of a block that is being released, that it is not there
  * @stats: the same layer in struct image
  * @sectors: of its disk
  * @bitmap_of: for each block, an index into the cache, or VHD_BITMAP_*; NULL in
@@ -148,9 +150,10 @@ struct vhd_placed {
  * @placed: the batch
  * @nr: of it
  * @wanted: of @nr, those that are waited for
+ * @reused: of @nr, those whose place is not at the end of the file
  * @pending: I/O in flight
  * @err: the first error
- * @end: of the last block placed
+ * @end: of the last block placed there
  * @footer_from: where the footer was before this batch
  * @footer_moved: or tried to
  * @op: footer, fdatasync
@@ -168,6 +171,7 @@ struct vhd_alloc {
 	struct vhd_placed placed[VHD_ALLOC_BATCH];
 	unsigned int nr;
 	unsigned int wanted;
+	unsigned int reused;
 	unsigned int pending;
 	int err;
 	uint64_t end;
@@ -180,6 +184,58 @@ struct vhd_alloc {
 	uint8_t *bitmap;
 	uint32_t next;
 	unsigned int ahead;
+};
+
+/**
+ * struct vhd_places - where blocks were, as the BAT has it, first in first out
+ * @entry: a ring buffer of @size
+ * @size: as many as the BAT has entries
+ * @head: the first one
+ * @free: from there, those that a new block may use; then
+ * @syncing: those of which an fdatasync makes durable that they are released; then
+ * @written: those whose release is in the BAT; then
+ * @writing: those whose is on its way there
+ */
+struct vhd_places {
+	uint32_t *entry;
+	uint32_t size;
+	uint32_t head;
+	uint32_t free;
+	uint32_t syncing;
+	uint32_t written;
+	uint32_t writing;
+};
+
+/**
+ * struct vhd_release - blocks that are given back, one batch at a time
+ * @running: a batch is on its way; never while blocks are allocated
+ * @req: the trim whose batch it is
+ * @waiters: trims that wait for their turn
+ * @first: block
+ * @nr: blocks that may be released, as far as they are there
+ * @op: batmap and its fdatasync, BAT
+ * @iov: for @op
+ * @buffer: sectors of the batmap, then of the BAT
+ * @batmap: what is on disk; NULL: there is none
+ * @batmap_from: where in it @buffer belongs, bytes
+ * @places: what was released
+ * @cycle: @sync is on its way; image.busy says the same
+ * @sync: fdatasync
+ */
+struct vhd_release {
+	bool running;
+	struct vhd_request *req;
+	struct vhd_requests waiters;
+	uint32_t first;
+	uint32_t nr;
+	struct aio_op op;
+	struct iovec iov;
+	uint8_t *buffer;
+	uint8_t *batmap;
+	uint32_t batmap_from;
+	struct vhd_places places;
+	bool cycle;
+	struct aio_op sync;
 };
 
 /* A run of sectors that is in one place of one file. */
@@ -236,13 +292,21 @@ struct vhd_request {
 	struct iovec iov[IMAGE_SECTORS_MAX + IMAGE_IOV_MAX];
 };
 
+/**
+ * struct vhd_image
+ * @chain: the format library's view of the top layer
+ * @layers: top first; the top is the one written to
+ * @no_punch: its file can't give back space
+ */
 struct vhd_image {
 	struct image image;
 	struct vhd *chain;
-	struct vhd_layer *layers;	/* top first; the top is the one written to */
+	struct vhd_layer *layers;
+	bool no_punch;
 	struct vhd_cache cache;
 	struct vhd_flush flush;
 	struct vhd_alloc alloc;
+	struct vhd_release release;
 	struct vhd_request requests[IMAGE_SLOTS];
 };
 
@@ -289,6 +353,9 @@ struct vhd_place {
  */
 int vhd_lookup(struct vhd_request *req, struct vhd_place *place);
 
+/* How many sectors from first on have the same bit, at most max. */
+uint32_t vhd_bitmap_run(const uint8_t *bits, uint32_t first, uint32_t max);
+
 /* vhd-layout.c: what lies where */
 void vhd_layout_get(struct vhd_image *image, struct image_request *req);
 
@@ -309,8 +376,13 @@ void vhd_cache_exit(struct vhd_image *image);
 int vhd_bitmap_get(struct vhd_layer *layer, uint32_t block, struct vhd_request *req,
 		   struct vhd_bitmap **bitmap);
 
-/* Begin to read a bitmap that is not in the cache. False: there is no room. */
-bool vhd_bitmap_prefetch(struct vhd_image *image, struct vhd_layer *layer, uint32_t block);
+/*
+ * Begin to read all bitmaps, of the layers from first on, that looking up the
+ * sector may take and that are not in the cache: at most budget, which is
+ * counted down. False: there is no more of it, or no room.
+ */
+bool vhd_bitmaps_prefetch(struct vhd_image *image, unsigned int first, uint64_t sector,
+			  unsigned int *budget);
 
 /* The top layer's block was allocated just now, its bitmap is all zeroes. */
 void vhd_bitmap_new(struct vhd_image *image, uint32_t block);
@@ -321,6 +393,12 @@ void vhd_bitmap_unpin(struct vhd_bitmap *bitmap);
 
 /* The data of these sectors has been written; the bitmap is pinned. */
 void vhd_bitmap_mark(struct vhd_bitmap *bitmap, uint32_t first, uint32_t count);
+
+/* Nothing but the cache itself has an interest in the bitmap, if it is there. */
+bool vhd_bitmap_unused(const struct vhd_image *image, uint32_t block);
+
+/* The top layer's block, whose bitmap is unused, is none any more. */
+void vhd_bitmap_forget(struct vhd_image *image, uint32_t block);
 
 /* Flags or pins have been taken away: back to the idle list, if that was all. */
 void vhd_bitmap_settle(struct vhd_bitmap *bitmap);
@@ -346,5 +424,43 @@ void vhd_alloc_exit(struct vhd_image *image);
 
 /* Let a write wait until the block at its position is allocated. */
 void vhd_alloc_request(struct vhd_request *req);
+
+/* No blocks are released any more: begin what waits for that. */
+void vhd_alloc_go_on(struct vhd_image *image);
+
+/* vhd-trim.c */
+
+/* A range of the disk is not used any more. */
+void vhd_request_trim(struct vhd_image *image, struct image_request *req);
+
+/* How many blocks from its position on a trim covers wholly. */
+uint32_t vhd_trim_blocks(const struct vhd_request *req);
+
+/* No request and no bitmap relies on the block's place. */
+bool vhd_releasable(struct vhd_image *image, uint32_t block);
+
+/* Give back what of the top layer's file can be. 0, also if nothing, or -errno. */
+int vhd_punch(struct vhd_image *image, uint64_t offset, uint64_t bytes);
+
+/* vhd-release.c */
+
+/* 0, or -errno with error filled in. */
+int vhd_release_init(struct vhd_image *image, struct vhd_error *error);
+void vhd_release_exit(struct vhd_image *image);
+
+/* Let a trim wait until the releasable block at its position is released. */
+void vhd_release_request(struct vhd_request *req);
+
+/* There is room to remember the place of one more. */
+bool vhd_release_room(const struct vhd_image *image);
+
+/* No blocks are allocated any more: begin what waits for that. */
+void vhd_release_go_on(struct vhd_image *image);
+
+/* The n-th place that a new block may use; VHD_BAT_UNUSED: there are not so many. */
+uint32_t vhd_place_peek(struct vhd_image *image, unsigned int n);
+
+/* The first n have blocks now. */
+void vhd_places_used(struct vhd_image *image, unsigned int n);
 
 #endif

@@ -9,8 +9,8 @@
 
 #include "vhd-image.h"
 
-#define AHEAD_BLOCKS	32	/* looked at for bitmaps to read beside the first one */
-#define AHEAD_BITMAPS	32	/* of all layers, read for one answer at most */
+#define AHEAD_BLOCKS	32	/* whose bitmaps are read for one answer */
+#define AHEAD_BITMAPS	128	/* of all layers, but for those of the first block */
 #define ANSWER_BLOCKS	1024	/* looked at for one answer */
 
 static bool leaf_has_block(const struct vhd_image *image, uint64_t sector)
@@ -129,40 +129,17 @@ static int layout_step(struct vhd_request *req)
 	return 0;
 }
 
-/* The bitmaps that a lookup may need, all at once. False: no more. */
-static bool read_ahead_at(struct vhd_image *image, uint64_t sector, unsigned int *budget)
-{
-	for (unsigned int i = 0; i < image->image.nr_layers; i++) {
-		struct vhd_layer *layer = &image->layers[i];
-		struct vhd *vhd = layer->vhd;
-		uint32_t block;
-
-		if (sector >= layer->sectors || vhd_is_flat(vhd))
-			break;
-		block = (uint32_t)(sector / vhd->block_sectors);
-		if (!vhd_block_allocated(vhd, block))
-			continue;
-		if (layer->bitmap_of[block] == VHD_BITMAP_FULL)
-			break;
-		if (layer->bitmap_of[block] != VHD_BITMAP_NONE)
-			continue;
-		if (!*budget || !vhd_bitmap_prefetch(image, layer, block))
-			return false;
-		--*budget;
-	}
-	return true;
-}
-
+/* The blocks after the first one, whose bitmaps are read by the lookup. */
 static void read_ahead(struct vhd_request *req)
 {
 	uint32_t block_sectors = req->image->chain->block_sectors;
 	unsigned int budget = AHEAD_BITMAPS;
 	uint64_t sector = req->pos;
 
-	for (unsigned int i = 0; i < AHEAD_BLOCKS && sector < req->end; i++) {
-		if (!read_ahead_at(req->image, sector, &budget))
-			break;
+	for (unsigned int i = 1; i < AHEAD_BLOCKS; i++) {
 		sector += block_sectors;
+		if (sector >= req->end || !vhd_bitmaps_prefetch(req->image, 0, sector, &budget))
+			break;
 	}
 }
 

@@ -10,20 +10,27 @@ static uint32_t min_sectors(uint64_t a, uint64_t b)
 	return (uint32_t)(a < b ? a : b);
 }
 
-/* How many sectors from first on have the same bit, at most max. */
-static uint32_t run_length(const uint8_t *bits, uint32_t first, uint32_t max)
+uint32_t vhd_bitmap_run(const uint8_t *bits, uint32_t first, uint32_t max)
 {
 	bool set = vhd_bitmap_test(bits, first);
+	uint8_t alike = set ? 0xff : 0;
 	uint32_t n = 1;
 
-	while (n < max && vhd_bitmap_test(bits, first + n) == set)
-		n++;
+	while (n < max) {
+		if ((first + n) % 8 == 0 && max - n >= 8 && bits[(first + n) / 8] == alike)
+			n += 8;
+		else if (vhd_bitmap_test(bits, first + n) == set)
+			n++;
+		else
+			break;
+	}
 	return n;
 }
 
 /* In one layer; place->sectors shrinks to those that are alike there. */
 static int look_in(struct vhd_request *req, struct vhd_layer *layer, struct vhd_place *place)
 {
+	unsigned int budget = req->image->image.nr_layers;
 	struct vhd *vhd = layer->vhd;
 	struct vhd_bitmap *bitmap;
 	uint32_t block, first;
@@ -44,12 +51,16 @@ static int look_in(struct vhd_request *req, struct vhd_layer *layer, struct vhd_
 	if (!vhd_block_allocated(vhd, block))
 		return LOOKUP_BENEATH;
 
-	if (req->pos >= req->must && layer->bitmap_of[block] == VHD_BITMAP_NONE)
-		return VHD_UNKNOWN;
+	if (layer->bitmap_of[block] == VHD_BITMAP_NONE) {
+		if (req->pos >= req->must)
+			return VHD_UNKNOWN;
+		/* Whether the bitmaps beneath are needed is known too late. */
+		vhd_bitmaps_prefetch(req->image, req->layer, req->pos, &budget);
+	}
 	if (vhd_bitmap_get(layer, block, req, &bitmap) == VHD_WAITS)
 		return VHD_WAITS;
 	if (bitmap) {
-		place->sectors = run_length(bitmap->bits, first, place->sectors);
+		place->sectors = vhd_bitmap_run(bitmap->bits, first, place->sectors);
 		if (!vhd_bitmap_test(bitmap->bits, first))
 			return LOOKUP_BENEATH;
 	}

@@ -3,6 +3,7 @@
 #include "guest.h"
 #include "kernel.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #define WORDS		(SECTOR_SIZE / sizeof(uint64_t))
 #define DATA_BYTES	(IMAGE_SECTORS_MAX * SECTOR_SIZE)
 #define PAGE		4096U
+#define BLOCK_SECTORS	4096U
+#define TRIM_MAX	(4 * BLOCK_SECTORS)
 
 void sector_fill(uint8_t *data, uint64_t sector, uint32_t stamp)
 {
@@ -64,6 +67,8 @@ static void check_read(struct guest_io *io)
 			continue;
 		if (stamp != NO_STAMP && stamp == guest->others[sector])
 			continue;
+		if (!stamp && guest->trimmed[sector])
+			continue;
 		fail_msg("sector %llu reads as write %d, not %u", (unsigned long long)sector,
 			 (int)stamp, io->expect[i]);
 	}
@@ -82,7 +87,16 @@ static void write_ended(struct guest_io *io, int err)
 		} else {
 			guest->stamps[sector] = io->stamp;
 			guest->others[sector] = NO_STAMP;
+			guest->trimmed[sector] = false;
 		}
+	}
+}
+
+static void trim_ended(struct guest_io *io)
+{
+	for (uint64_t i = 0; i < io->req.nr_sectors; i++) {
+		io->guest->writers[io->req.sector + i]--;
+		io->guest->trimmed[io->req.sector + i] = true;
 	}
 }
 
@@ -99,6 +113,8 @@ static void io_done(struct image_request *req, int err)
 			 (unsigned long long)req->sector, strerror(-err));
 	if (io->op == GUEST_WRITE)
 		write_ended(io, err);
+	if (io->op == GUEST_TRIM)
+		trim_ended(io);
 	if (io->op == GUEST_READ) {
 		for (uint64_t i = 0; i < req->nr_sectors; i++)
 			guest->readers[req->sector + i]--;
@@ -122,6 +138,7 @@ struct guest *guest_new(uint64_t sectors, uint64_t seed)
 	guest->layout = getenv("TEST_LAYOUT");
 	guest->stamps = calloc(sectors, sizeof(*guest->stamps));
 	guest->others = malloc(sectors * sizeof(*guest->others));
+	guest->trimmed = calloc(sectors, 1);
 	guest->writers = calloc(sectors, 1);
 	guest->readers = calloc(sectors, 1);
 	assert_non_null(guest->others);
@@ -149,6 +166,7 @@ void guest_free(struct guest *guest)
 	}
 	free(guest->stamps);
 	free(guest->others);
+	free(guest->trimmed);
 	free(guest->writers);
 	free(guest->readers);
 	free(guest);
@@ -169,14 +187,14 @@ void guest_turn(struct guest *guest)
 {
 	bool again = aio_submit(&guest->aio);
 
-	if (guest->in_flight || guest->image->busy)
+	if (guest->in_flight || kernel_busy(guest->image))
 		assert_int_equal(loop_turn(&guest->loop, again ? 10 : 10000), 0);
 	aio_submit(&guest->aio);
 }
 
 void guest_drain(struct guest *guest)
 {
-	while (guest->in_flight || guest->image->busy)
+	while (guest->in_flight || kernel_busy(guest->image))
 		guest_turn(guest);
 }
 
@@ -197,7 +215,7 @@ void guest_close(struct guest *guest)
 static bool races(struct guest *guest, enum guest_op op, uint64_t sector, uint32_t sectors)
 {
 	for (uint64_t i = sector; i < sector + sectors; i++)
-		if (guest->writers[i] || (op == GUEST_WRITE && guest->readers[i]))
+		if (guest->writers[i] || (op != GUEST_READ && guest->readers[i]))
 			return true;
 	return false;
 }
@@ -239,7 +257,9 @@ static void io_prepare(struct guest_io *io)
 		uint64_t sector = io->req.sector + i;
 		uint8_t *data = io->data + i * SECTOR_SIZE;
 
-		if (io->op == GUEST_WRITE) {
+		if (io->op == GUEST_TRIM) {
+			guest->writers[sector]++;
+		} else if (io->op == GUEST_WRITE) {
 			guest->writers[sector]++;
 			sector_fill(data, sector, io->stamp);
 		} else {
@@ -255,7 +275,7 @@ bool guest_submit(struct guest *guest, enum guest_op op, uint64_t sector, uint32
 	struct image *image = guest->image;
 	struct guest_io *io = free_slot(guest);
 
-	if (races(guest, op, sector, sectors))
+	if (races(guest, op, sector, sectors) || (op == GUEST_TRIM && !image->trim))
 		return false;
 
 	io->busy = true;
@@ -263,7 +283,8 @@ bool guest_submit(struct guest *guest, enum guest_op op, uint64_t sector, uint32
 	io->stamp = op == GUEST_WRITE ? guest->next_stamp++ : 0;
 	io->req.sector = sector;
 	io->req.nr_sectors = sectors;
-	io_vectors(io);
+	if (op != GUEST_TRIM)
+		io_vectors(io);
 	io_prepare(io);
 	guest->in_flight++;
 	if (guest->watch)
@@ -272,9 +293,26 @@ bool guest_submit(struct guest *guest, enum guest_op op, uint64_t sector, uint32
 		image->driver->read(image, &io->req);
 	else if (op == GUEST_WRITE)
 		image->driver->write(image, &io->req);
+	else if (op == GUEST_TRIM)
+		image->driver->trim(image, &io->req);
 	else
 		image->driver->flush(image, &io->req);
 	return true;
+}
+
+/* Whole blocks, or any sectors. */
+static void random_trim(struct guest *guest, uint64_t first, uint64_t sectors)
+{
+	uint64_t n = 1 + guest_random(guest, sectors < TRIM_MAX ? sectors : TRIM_MAX);
+	uint64_t sector = first + guest_random(guest, sectors - n + 1);
+
+	if (guest_random(guest, 2)) {
+		n = (sector + n) / BLOCK_SECTORS * BLOCK_SECTORS;
+		sector = (sector + BLOCK_SECTORS - 1) / BLOCK_SECTORS * BLOCK_SECTORS;
+		n = n > sector ? n - sector : 0;
+	}
+	if (n && !guest->no_trims)
+		guest_submit(guest, GUEST_TRIM, sector, (uint32_t)n);
 }
 
 void guest_run_in(struct guest *guest, unsigned int count, unsigned int write_percent,
@@ -286,6 +324,8 @@ void guest_run_in(struct guest *guest, unsigned int count, unsigned int write_pe
 
 		if (!guest_random(guest, 40))
 			guest_submit(guest, GUEST_FLUSH, 0, 0);
+		else if (!guest_random(guest, 40))
+			random_trim(guest, first, sectors);
 		else if (guest_random(guest, 100) < write_percent)
 			guest_submit(guest, GUEST_WRITE, sector, n);
 		else
@@ -377,6 +417,51 @@ void make_child(const char *path, const char *parent)
 
 	if (vhd_snapshot(path, parent, false, &error))
 		fail_msg("%s", error.text);
+}
+
+/* From the end of the BAT, where the footer was, to a footer at its new end. */
+void add_batmap(const char *path)
+{
+	uint8_t map[2 * SECTOR_SIZE] = "tdbatmap", footer[SECTOR_SIZE];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct vhd_error error;
+	struct vhd *vhd;
+	uint64_t at;
+
+	assert_int_equal(vhd_open(&vhd, path, 0, &error), 0);
+	at = vhd->footer_offset;
+	assert_int_equal(at, vhd->next_free);
+	assert_true(vhd->bat_entries <= SECTOR_SIZE * 8);
+	map[14] = (uint8_t)((at + SECTOR_SIZE) >> 8);	/* offset, sectors, version */
+	map[19] = 1;
+	map[21] = 1;
+	map[23] = 2;
+	vhd->footer.creator_version = 0x00010002;
+	vhd_footer_encode(&vhd->footer, footer);
+	vhd_close(vhd);
+	assert_int_equal(pwrite(fd, map, sizeof(map), (off_t)at), sizeof(map));
+	assert_int_equal(pwrite(fd, footer, SECTOR_SIZE, (off_t)(at + sizeof(map))), SECTOR_SIZE);
+	assert_int_equal(pwrite(fd, footer, SECTOR_SIZE, 0), SECTOR_SIZE);
+	close(fd);
+	check_image(path, false);
+}
+
+void set_batmap(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t map[SECTOR_SIZE] = { 0 };
+	struct vhd_error error;
+	struct vhd *vhd;
+
+	assert_int_equal(vhd_open(&vhd, path, 0, &error), 0);
+	assert_int_equal(vhd->batmap_bytes, sizeof(map));
+	for (uint32_t i = 0; i < vhd->bat_entries; i++)
+		if (vhd_block_allocated(vhd, i))
+			vhd_bitmap_set(map, i, 1);
+	assert_int_equal(pwrite(fd, map, sizeof(map), (off_t)vhd->batmap_offset), sizeof(map));
+	vhd_close(vhd);
+	close(fd);
+	check_image(path, false);
 }
 
 static void report(void *arg, bool damage, const char *text)

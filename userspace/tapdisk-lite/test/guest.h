@@ -27,7 +27,7 @@
 
 struct guest;
 
-enum guest_op { GUEST_READ, GUEST_WRITE, GUEST_FLUSH };
+enum guest_op { GUEST_READ, GUEST_WRITE, GUEST_FLUSH, GUEST_TRIM };
 
 struct guest_io {
 	struct guest *guest;
@@ -49,11 +49,13 @@ struct guest_watch {
  * struct guest
  * @stamps: what each sector reads as
  * @others: or as: after a write that failed; NO_STAMP: nothing else
- * @writers: writes in flight, a sector
+ * @trimmed: or as zeroes: it was trimmed since it was written
+ * @writers: writes and trims in flight, a sector
  * @readers: reads in flight, a sector
  * @next_stamp: of the next write
  * @random: state of the generator
  * @faulty: requests may fail
+ * @no_trims: random requests are none
  * @failed: requests that did
  * @layout: what can be granted is
  */
@@ -64,11 +66,13 @@ struct guest {
 	uint64_t sectors;
 	uint32_t *stamps;
 	uint32_t *others;
+	uint8_t *trimmed;
 	uint8_t *writers;
 	uint8_t *readers;
 	uint32_t next_stamp;
 	uint64_t random;
 	bool faulty;
+	bool no_trims;
 	bool layout;
 	unsigned int failed;
 	unsigned int in_flight;
@@ -87,12 +91,15 @@ void guest_drop(struct guest *guest);	/* drains, does not flush */
 /* Below limit. */
 uint64_t guest_random(struct guest *guest, uint64_t limit);
 
-/* False, and nothing is done, if it would race with one in flight. */
+/*
+ * False, and nothing is done, if it would race with one in flight, or is a trim
+ * and the image has none.
+ */
 bool guest_submit(struct guest *guest, enum guest_op op, uint64_t sector, uint32_t sectors);
 void guest_drain(struct guest *guest);
 void guest_turn(struct guest *guest);
 
-/* count random requests; a percentage of them writes, some flushes. */
+/* count random requests; a percentage of them writes, some flushes and trims. */
 void guest_run(struct guest *guest, unsigned int count, unsigned int write_percent);
 
 /* Random requests in [first, first + sectors). */
@@ -128,6 +135,10 @@ int layout_leave(void **state);
 void make_dynamic(const char *path, uint64_t sectors);
 void make_fixed(const char *path, uint64_t sectors);
 void make_child(const char *path, const char *parent);
+
+/* Give a new dynamic image a batmap, and set the bits of all blocks that it has. */
+void add_batmap(const char *path);
+void set_batmap(const char *path);
 
 /* vhd_check() finds no damage, but for a lost end footer where that may be. */
 void check_image(const char *path, bool footer_may_be_lost);

@@ -17,6 +17,7 @@ struct kernel_io {
 	struct kernel *kernel;
 	struct image_request *req;	/* the guest's */
 	bool write;
+	bool trim;			/* when what is dirty has been committed */
 	uint64_t done;			/* sectors of it */
 	uint64_t seq;
 	bool getting;
@@ -392,12 +393,43 @@ static void take_dirty(struct kernel *kernel, struct image_request *commit)
 	kernel->scanned = i;
 }
 
+static void recall(struct kernel *kernel, uint64_t sector, uint64_t sectors)
+{
+	kernel->seq++;
+	memset(kernel->rw + sector, ABSENT, sectors);
+	memset(kernel->ro + sector, ABSENT, sectors);
+}
+
+/* What was granted meanwhile may be from before the trim. */
+static void trim_done(struct image_request *trim, int err)
+{
+	struct kernel_io *io = container_of(trim, struct kernel_io, get);
+
+	recall(io->kernel, trim->sector, trim->nr_sectors);
+	io->req->done(io->req, err);
+}
+
+/* Nothing of the range is dirty, and nothing is in flight there. */
+static void trim_begin(struct kernel_io *io)
+{
+	struct kernel *kernel = io->kernel;
+
+	recall(kernel, io->req->sector, io->req->nr_sectors);
+	io->get.sector = io->req->sector;
+	io->get.nr_sectors = io->req->nr_sectors;
+	io->get.done = trim_done;
+	kernel->inner->driver->trim(kernel->inner, &io->get);
+}
+
 static void flush_end(struct kernel_io *io, int err)
 {
 	struct kernel *kernel = io->kernel;
 
 	TAILQ_REMOVE(&kernel->flushes, io, link);
-	io->req->done(io->req, err);
+	if (io->trim && !err)
+		trim_begin(io);
+	else
+		io->req->done(io->req, err);
 	if (!TAILQ_EMPTY(&kernel->flushes))
 		flush_begin(TAILQ_FIRST(&kernel->flushes));
 }
@@ -475,12 +507,13 @@ static void flush_begin(struct kernel_io *io)
 	sync_leaf(io, data_synced);
 }
 
-static void kernel_flush(struct image *image, struct image_request *req)
+static void flush_start(struct image *image, struct image_request *req, bool trim)
 {
 	struct kernel *kernel = container_of(image, struct kernel, image);
 	struct kernel_io *io = &kernel->ios[req->slot];
 
 	io->req = req;
+	io->trim = trim;
 	if (kernel->inner->rdonly) {
 		req->done(req, 0);
 		return;
@@ -488,6 +521,16 @@ static void kernel_flush(struct image *image, struct image_request *req)
 	TAILQ_INSERT_TAIL(&kernel->flushes, io, link);
 	if (TAILQ_FIRST(&kernel->flushes) == io)
 		flush_begin(io);
+}
+
+static void kernel_flush(struct image *image, struct image_request *req)
+{
+	flush_start(image, req, false);
+}
+
+static void kernel_trim(struct image *image, struct image_request *req)
+{
+	flush_start(image, req, true);
 }
 
 static void kernel_close(struct image *image)
@@ -515,6 +558,7 @@ static const struct image_driver kernel_driver = {
 	.read = kernel_read,
 	.write = kernel_write,
 	.flush = kernel_flush,
+	.trim = kernel_trim,
 };
 
 static void maps_init(struct kernel *kernel)
@@ -562,6 +606,13 @@ void kernel_begin(struct guest *guest)
 	kernel->again.extents = kernel->again_extents;
 	kernel->again.done = again_done;
 	guest->image = &kernel->image;
+}
+
+bool kernel_busy(const struct image *image)
+{
+	if (image->driver != &kernel_driver)
+		return image->busy;
+	return container_of(image, struct kernel, image)->inner->busy;
 }
 
 unsigned int kernel_upcalls(const struct guest *guest)

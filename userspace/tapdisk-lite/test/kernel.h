@@ -17,6 +17,9 @@ struct kernel;
 /* Put it in front of guest->image, which goes when this is closed. */
 void kernel_begin(struct guest *guest);
 
+/* The image, or what is behind it, has I/O of its own in flight. */
+bool kernel_busy(const struct image *image);
+
 /* LAYOUTGETs so far. */
 unsigned int kernel_upcalls(const struct guest *guest);
 

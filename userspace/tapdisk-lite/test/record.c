@@ -143,6 +143,12 @@ struct cut {
 
 static void cut_range(struct cut *cut, const struct record_op *op, uint64_t offset, uint64_t bytes)
 {
+	if (op->kind == AIO_PUNCH) {
+		if (offset >= cut->size)
+			return;
+		if (bytes > cut->size - offset)
+			bytes = cut->size - offset;
+	}
 	assert_true(offset + bytes <= IMAGE_BYTES);
 	if (op->kind == AIO_WRITE)
 		memcpy(cut->bytes + offset, op->data + (offset - op->offset), bytes);
@@ -240,7 +246,7 @@ void record_cut(const struct record *record, uint32_t time, enum cut_choice choi
 
 static bool covers(const struct record_guest_op *op, uint64_t sector)
 {
-	return op->op == GUEST_WRITE && sector >= op->sector && sector < op->sector + op->sectors;
+	return (op->op == GUEST_WRITE || op->op == GUEST_TRIM) && sector >= op->sector && sector < op->sector + op->sectors;
 }
 
 /* When the last flush began that had been answered well by time; 0: none. */
@@ -271,7 +277,9 @@ bool record_allows(const struct record *record, uint32_t time, uint64_t sector,
 			break;
 		if (!covers(op, sector))
 			continue;
-		if (op->end < flushed && !op->err)
+		if (op->op == GUEST_TRIM)
+			allowed |= !stamp;
+		else if (op->end < flushed && !op->err)
 			allowed = op->stamp == stamp;
 		else
 			allowed |= op->stamp == stamp;

@@ -92,6 +92,12 @@ static int commit_one(struct guest *guest, uint64_t sector, uint64_t sectors)
 	return commit(guest, &call);
 }
 
+static void number_files(struct image *image)
+{
+	for (unsigned int i = 0; i < image->nr_layers; i++)
+		image->layers[i].file = 100 - i;
+}
+
 static struct guest *begin(const char *type, const char *path, unsigned int flags)
 {
 	struct guest *guest = guest_new(SECTORS, test_seed());
@@ -100,8 +106,7 @@ static struct guest *begin(const char *type, const char *path, unsigned int flag
 	snprintf(name, sizeof(name), "%s:%s", type, full);
 	free(full);
 	guest_open(guest, name, flags);
-	for (unsigned int i = 0; i < guest->image->nr_layers; i++)
-		guest->image->layers[i].file = 20 - i;
+	number_files(guest->image);
 	return guest;
 }
 
@@ -390,12 +395,79 @@ static void test_upcalls(void **state)
 	guest = begin("vhd", "0", 0);
 	kernel_begin(guest);
 	kernel_remembers(guest);
+	guest->no_trims = true;
 	write_all(guest, 64);
 	n = kernel_upcalls(guest);
 	assert_in_range(n, 1, 10);
 	guest_run(guest, 500, 50);
 	assert_int_equal(kernel_upcalls(guest), n);
 	end(guest);
+}
+
+/* Counts reads that begin before the first one ends. */
+struct read_counter {
+	struct aio_hook hook;
+	unsigned int reads;
+	bool ended;
+};
+
+static int count_begin(struct aio_hook *hook, struct aio_op *op)
+{
+	struct read_counter *counter = container_of(hook, struct read_counter, hook);
+
+	counter->reads += op->kind == AIO_READ && !counter->ended;
+	return 0;
+}
+
+static void count_end(struct aio_hook *hook, struct aio_op *op, int err)
+{
+	(void)op;
+	(void)err;
+	container_of(hook, struct read_counter, hook)->ended = true;
+}
+
+#define DEPTH	30
+
+/* A miss on a deep chain takes one round trip: all bitmaps are read at once. */
+static void test_deep_chain(void **state)
+{
+	struct read_counter counter = { .hook = { count_begin, count_end } };
+	struct guest *guest = guest_new(SECTORS, test_seed());
+	char name[PATH_MAX + 16], child[16], parent[16];
+	struct call call;
+
+	(void)state;
+	for (unsigned int i = 0; i < DEPTH; i++) {
+		snprintf(child, sizeof(child), "%u", i);
+		snprintf(parent, sizeof(parent), "%u", i - 1);
+		if (i)
+			make_child(child, parent);
+		else
+			make_dynamic(child, SECTORS);
+		snprintf(name, sizeof(name), "vhd:%s/%s", *(char **)state, child);
+		guest_open(guest, name, 0);
+		guest_submit(guest, GUEST_WRITE, 8 * i, 8);
+		guest_close(guest);
+	}
+
+	for (int ring = 0; ring < 2; ring++) {
+		guest_open(guest, name, 0);
+		number_files(guest->image);
+		counter.reads = 0;
+		counter.ended = false;
+		guest->aio.hook = &counter.hook;
+		if (ring) {
+			assert_true(guest_submit(guest, GUEST_READ, 0, 8));
+			guest_drain(guest);
+		} else {
+			assert_int_equal(get(guest, &call, 0, false), 0);
+			assert_int_equal(call.req.nr_extents, DEPTH + 1);
+		}
+		assert_int_equal(counter.reads, DEPTH);
+		guest->aio.hook = NULL;
+		guest_drop(guest);
+	}
+	guest_free(guest);
 }
 
 int main(void)
@@ -410,6 +482,7 @@ int main(void)
 		unit(test_commit_fails),
 		unit(test_all_at_once),
 		unit(test_upcalls),
+		unit(test_deep_chain),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

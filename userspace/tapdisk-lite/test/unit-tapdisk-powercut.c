@@ -31,6 +31,21 @@ static void open_path(struct guest *guest, const char *path, unsigned int flags)
 	free(full);
 }
 
+/* Mostly a block or two; or a part of one. */
+static void trim(struct guest *guest)
+{
+	uint64_t spot = guest_random(guest, 5) * BLOCK_SECTORS;
+	uint32_t n = (1 + (uint32_t)guest_random(guest, 2)) * BLOCK_SECTORS;
+
+	if (!guest_random(guest, 3)) {
+		spot += 1500 - spot % 1500;
+		n = 1000;
+	}
+	if (spot + n > SECTORS)
+		n = (uint32_t)(SECTORS - spot);
+	guest_submit(guest, GUEST_TRIM, spot, n);
+}
+
 /* Few places, so that they are written again and again. */
 static void work(struct guest *guest, unsigned int rounds)
 {
@@ -42,11 +57,27 @@ static void work(struct guest *guest, unsigned int rounds)
 			spot = SECTORS - n;
 		guest_submit(guest, GUEST_WRITE, spot, n);
 		if (!guest_random(guest, 5))
+			trim(guest);
+		if (!guest_random(guest, 5))
 			guest_submit(guest, GUEST_FLUSH, 0, 0);
 		for (uint64_t turns = guest_random(guest, 3); turns; turns--)
 			guest_turn(guest);
 	}
 	guest_drain(guest);
+}
+
+/* Blocks are released, and used again at once. */
+static void release_and_reuse(struct guest *guest, unsigned int rounds)
+{
+	for (unsigned int i = 0; i < rounds; i++) {
+		uint64_t block = guest_random(guest, 5) * BLOCK_SECTORS;
+
+		guest_submit(guest, GUEST_TRIM, block, BLOCK_SECTORS);
+		if (guest_random(guest, 2))
+			guest_drain(guest);
+		guest_submit(guest, GUEST_WRITE, block + 1500, 8);
+		guest_drain(guest);
+	}
 }
 
 static void check_sector(struct guest_io *io, const struct record *record, uint32_t time,
@@ -117,6 +148,7 @@ static void verify_goes_on(struct guest *guest, const uint32_t *initial)
 
 	open_path(guest, "state", 0);
 	guest->stamps[spot] = initial[spot];
+	guest->trimmed[spot] = true;
 	guest_submit(guest, GUEST_READ, spot, 1);
 	guest_drain(guest);
 	guest_submit(guest, GUEST_WRITE, spot, 1);
@@ -150,7 +182,8 @@ static void verify_record(struct guest *random, const struct record *record,
 	guest_free(reader);
 }
 
-static void cut_power(struct guest *guest, const char *path, unsigned int rounds)
+static void cut_power(struct guest *guest, const char *path,
+		      void (*work)(struct guest *guest, unsigned int rounds), unsigned int rounds)
 {
 	uint32_t *initial = malloc(SECTORS * sizeof(*initial));
 	struct record *record = record_begin(guest, path);
@@ -172,13 +205,14 @@ static void test_dynamic(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	cut_power(guest, "0", 40);
+	cut_power(guest, "0", work, 40);
 	guest_free(guest);
 }
 
 static void fill(struct guest *guest, const char *path)
 {
 	open_path(guest, path, 0);
+	guest->no_trims = true;
 	guest_run(guest, 100, 100);
 	guest_close(guest);
 }
@@ -191,7 +225,74 @@ static void test_differencing(void **state)
 	make_dynamic("0", SECTORS);
 	fill(guest, "0");
 	make_child("1", "0");
-	cut_power(guest, "1", 80);
+	cut_power(guest, "1", work, 80);
+	guest_free(guest);
+}
+
+/* All blocks are there when it begins: they are released and used again. */
+static void test_dynamic_in_use(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	fill(guest, "0");
+	cut_power(guest, "0", work, 60);
+	guest_free(guest);
+}
+
+/* The same with a map of the full blocks, as XenServer's images have. */
+static void test_dynamic_with_batmap(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	add_batmap("0");
+	fill(guest, "0");
+	set_batmap("0");
+	cut_power(guest, "0", work, 60);
+	guest_free(guest);
+}
+
+/* Sectors that were never written, in blocks that are there: junk, not to be seen. */
+static void clear_bits(struct guest *guest, const char *path)
+{
+	uint8_t bits[SECTOR_SIZE], junk[SECTOR_SIZE];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct vhd_error error;
+	struct vhd *vhd;
+
+	assert_int_equal(vhd_open(&vhd, path, 0, &error), 0);
+	memset(junk, 0xa5, sizeof(junk));
+	for (uint32_t block = 0; block < vhd->bat_entries; block++) {
+		if (!vhd_block_allocated(vhd, block))
+			continue;
+		memset(bits, 0xff, sizeof(bits));
+		for (uint32_t i = block * 3; i < BLOCK_SECTORS; i += 10) {
+			vhd_bitmap_clear(bits, i, 1);
+			assert_int_equal(pwrite(fd, junk, sizeof(junk),
+						(off_t)(vhd_data_offset(vhd, block) +
+							i * SECTOR_SIZE)), sizeof(junk));
+			if (block * BLOCK_SECTORS + i < SECTORS)
+				guest->stamps[block * BLOCK_SECTORS + i] = 0;
+		}
+		assert_int_equal(pwrite(fd, bits, sizeof(bits),
+					(off_t)vhd_bitmap_offset(vhd, block)), sizeof(bits));
+	}
+	vhd_close(vhd);
+	close(fd);
+}
+
+static void test_dynamic_with_clear_bits(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	fill(guest, "0");
+	clear_bits(guest, "0");
+	cut_power(guest, "0", release_and_reuse, 5);
 	guest_free(guest);
 }
 
@@ -207,7 +308,7 @@ static void test_differencing_in_use(void **state)
 	open_path(guest, "1", 0);
 	guest_run_in(guest, 30, 100, 0, 3 * BLOCK_SECTORS);
 	guest_close(guest);
-	cut_power(guest, "1", 80);
+	cut_power(guest, "1", work, 80);
 	guest_free(guest);
 }
 
@@ -237,7 +338,7 @@ static void test_dynamic_after_a_cut(void **state)
 	(void)state;
 	make_dynamic("0", SECTORS);
 	put_junk_before_footer("0");
-	cut_power(guest, "0", 40);
+	cut_power(guest, "0", work, 40);
 	guest_free(guest);
 }
 
@@ -251,7 +352,7 @@ static void test_made_by_qemu(void **state)
 		guest_free(guest);
 		skip();
 	}
-	cut_power(guest, "0", 40);
+	cut_power(guest, "0", work, 40);
 	guest_free(guest);
 }
 
@@ -330,12 +431,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		unit(test_dynamic),
+		unit(test_dynamic_in_use),
+		unit(test_dynamic_with_batmap),
+		unit(test_dynamic_with_clear_bits),
 		unit(test_differencing),
 		unit(test_differencing_in_use),
 		unit(test_dynamic_after_a_cut),
 		unit(test_made_by_qemu),
 		unit(test_failures_and_cuts),
 		layout(test_dynamic),
+		layout(test_dynamic_in_use),
+		layout(test_dynamic_with_batmap),
+		layout(test_dynamic_with_clear_bits),
 		layout(test_differencing),
 		layout(test_differencing_in_use),
 		layout(test_dynamic_after_a_cut),

@@ -268,6 +268,23 @@ static void model_to_file(struct guest *guest, const char *path)
 	assert_int_equal(fclose(file), 0);
 }
 
+/* A trimmed sector may be zeroes. */
+static void check_file(struct guest *guest, const char *path)
+{
+	FILE *file = fopen(path, "r");
+	uint8_t data[SECTOR_SIZE];
+	uint32_t stamp;
+
+	for (uint64_t i = 0; i < guest->sectors; i++) {
+		assert_int_equal(fread(data, sizeof(data), 1, file), 1);
+		stamp = sector_stamp(data, i);
+		if (stamp != guest->stamps[i] && (stamp || !guest->trimmed[i]))
+			fail_msg("%s: sector %llu is write %d, not %u", path,
+				 (unsigned long long)i, (int)stamp, guest->stamps[i]);
+	}
+	fclose(file);
+}
+
 #define CONVERT_FROM "qemu-img convert -O raw --image-opts " \
 	"driver=vpc,force_size_calc=current_size,file.driver=file,file.filename="
 
@@ -282,9 +299,8 @@ static void test_read_by_qemu(void **state)
 	}
 	make_dynamic("dynamic", SECTORS);
 	run_and_reopen(guest, "vhd", "dynamic");
-	model_to_file(guest, "model");
 	assert_int_equal(system(CONVERT_FROM "dynamic out"), 0);
-	assert_int_equal(system("cmp model out"), 0);
+	check_file(guest, "out");
 	guest_free(guest);
 }
 
@@ -308,9 +324,8 @@ static void test_made_by_qemu(void **state)
 	guest_close(guest);
 	run_and_reopen(guest, "vhd", "dynamic");
 	check_image("dynamic", false);
-	model_to_file(guest, "model");
 	assert_int_equal(system(CONVERT_FROM "dynamic out"), 0);
-	assert_int_equal(system("cmp model out"), 0);
+	check_file(guest, "out");
 	guest_free(guest);
 }
 

@@ -461,7 +461,7 @@ static void test_deep_chain(void **state)
 			guest_drain(guest);
 		} else {
 			assert_int_equal(get(guest, &call, 0, false), 0);
-			assert_int_equal(call.req.nr_extents, DEPTH + 1);
+			assert_int_equal(call.req.nr_extents, DEPTH + 2);
 		}
 		assert_int_equal(counter.reads, DEPTH);
 		guest->aio.hook = NULL;

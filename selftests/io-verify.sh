@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 200
+# timeout: 300
 # What fio writes to a tap it reads back: at once, after the image was closed and
 # opened again, and through qemu-img, for every kind of image.
 . "$(dirname "$0")/lib/blktap.sh"

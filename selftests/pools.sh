@@ -6,6 +6,8 @@
 . "$(dirname "$0")/lib/blktap.sh"
 . "$(dirname "$0")/lib/fio.sh"
 
+# Layout mode needs no pages.
+export MODE=ring
 TAPS=8
 MIB=$(scaled 16)
 

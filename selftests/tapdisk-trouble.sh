@@ -5,6 +5,9 @@
 # what it leaves is seen and can be cleared.
 . "$(dirname "$0")/lib/blktap.sh"
 
+# Where the data goes through the tapdisk.
+export MODE=ring
+
 raw_tap() {
 	make_raw "$DIR/r.img" 16
 	tap_create "aio:$DIR/r.img"

@@ -57,7 +57,7 @@ const struct opt opt_force = {
 
 const struct opt opt_mode = {
 	KEY_MODE, OPT_WORD, "mode", "layout|ring",
-	"who moves the data: the kernel, or the tapdisk (default)", FIELD(mode), 0, 0,
+	"who moves the data: the kernel (default), or the tapdisk", FIELD(mode), 0, 0,
 };
 
 const struct opt opt_type = {
@@ -141,7 +141,7 @@ static int set_field(const struct opt *opt, const char *text, struct args *args)
 
 bool args_ring(const struct args *args)
 {
-	return !args->mode || !strcmp(args->mode, "ring");
+	return args->mode && !strcmp(args->mode, "ring");
 }
 
 static bool is_required(const struct command *cmd, const struct opt *opt)

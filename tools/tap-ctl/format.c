@@ -36,6 +36,7 @@ static const char *const counter_names[BLKTAP_C_MAX + 1] = {
 	[BLKTAP_C_PUNTS] = "punts",
 	[BLKTAP_C_RECALLS] = "recalls",
 	[BLKTAP_C_EXTENTS] = "extents",
+	[BLKTAP_C_MAP_BYTES] = "map_bytes",
 };
 
 static const char *event_name(uint32_t event)
@@ -137,7 +138,7 @@ static void add_name(struct json_object *json, const char *name)
 	add_string(json, "file", path);
 }
 
-static struct json_object *counters(const struct message *msg)
+struct json_object *format_counters(const struct message *msg)
 {
 	struct json_object *json = json_object_new_object();
 
@@ -173,7 +174,7 @@ struct json_object *format_json(const struct message *msg)
 	add_number(json, msg, BLKTAP_A_ERROR, "error", msg->error);
 	add_string(json, "text", msg->text);
 	if (message_has(msg, BLKTAP_A_COUNTERS))
-		json_object_object_add(json, "counters", counters(msg));
+		json_object_object_add(json, "counters", format_counters(msg));
 	return json;
 }
 

@@ -26,6 +26,9 @@ void format_event_line(FILE *out, const struct message *event);
 /** format_json() - all that a message says; to be put with json_object_put() */
 struct json_object *format_json(const struct message *msg);
 
+/** format_counters() - what the kernel counts of a tap; to be put */
+struct json_object *format_counters(const struct message *msg);
+
 /** format_print_json() - print on several lines, and put */
 void format_print_json(FILE *out, struct json_object *json);
 

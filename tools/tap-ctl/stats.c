@@ -7,21 +7,27 @@
 #include "command.h"
 #include "format.h"
 #include "report.h"
+#include "taps.h"
 
-static int print_stats(const char *text, bool pretty)
+/* What the tapdisk counts, and what the kernel does, as "kernel". */
+static int print_stats(const char *text, const struct message *tap, bool pretty)
 {
-	struct json_object *json;
+	struct json_object *json = json_tokener_parse(text);
 
-	if (!pretty) {
-		printf("%s\n", text);
-		return 0;
-	}
-	json = json_tokener_parse(text);
-	if (!json) {
-		report("stats: the tapdisk's answer is not JSON: %s", text);
+	if (!json_object_is_type(json, json_type_object)) {
+		report("stats: the tapdisk's answer is no JSON object: %s", text);
+		json_object_put(json);
 		return -EPROTO;
 	}
-	format_print_json(stdout, json);
+	if (message_has(tap, BLKTAP_A_COUNTERS))
+		json_object_object_add(json, "kernel", format_counters(tap));
+	if (pretty) {
+		format_print_json(stdout, json);
+		return 0;
+	}
+	printf("%s\n", json_object_to_json_string_ext(json, JSON_C_TO_STRING_SPACED |
+							    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(json);
 	return 0;
 }
 
@@ -31,6 +37,7 @@ static int run_stats(const struct args *args)
 		.cmd = BLKTAP_CMD_STATS, .minor = args->minor, .pid = args->pid,
 		.timeout = args->timeout,
 	};
+	struct message tap = { 0 };
 	struct client *client;
 	char *text = NULL;
 	int err;
@@ -39,9 +46,12 @@ static int run_stats(const struct args *args)
 	if (err)
 		return err;
 	err = client_order(client, &rq, &text);
+	if (!err)
+		err = tap_get(client, args->minor, &tap);
 	client_close(client);
 	if (!err)
-		err = print_stats(text ?: "{}", args->json);
+		err = print_stats(text ?: "{}", &tap, args->json);
+	message_free(&tap);
 	free(text);
 	return err;
 }
@@ -52,7 +62,7 @@ static const struct opt *const opts[] = {
 
 const struct command cmd_stats = {
 	.name = "stats",
-	.summary = "Print what a tap's tapdisk counts, as one line of JSON",
+	.summary = "Print what the tapdisk and the kernel count, as one line of JSON",
 	.about = "With --json it is spread over lines.",
 	.opts = opts,
 	.required = "m",

@@ -127,6 +127,8 @@ static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
 	image->image.capacity = image->chain->size >> SECTOR_SHIFT;
 	image->image.sector_size = SECTOR_SIZE;
 	image->image.physical_size = physical_size(image->chain);
+	if (!vhd_is_flat(image->chain))
+		image->image.block_size = image->chain->block_size;
 	image->image.layout = grantable(image->chain);
 	image->image.trim = trims(image);
 	err = image_prepare(image, error);

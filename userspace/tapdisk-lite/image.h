@@ -73,6 +73,7 @@ struct image_layer {
  * @capacity: sectors
  * @sector_size: bytes: requests are in multiples of this
  * @physical_size: bytes: requests had better be
+ * @block_size: bytes in which it allocates, or 0
  * @trim: the trim callback works on this image
  * @trim_zeroes: what was trimmed reads as zeroes
  * @layout: its data can be granted
@@ -88,6 +89,7 @@ struct image {
 	uint64_t capacity;
 	uint32_t sector_size;
 	uint32_t physical_size;
+	uint32_t block_size;
 	bool trim;
 	bool trim_zeroes;
 	bool layout;

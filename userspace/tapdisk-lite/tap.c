@@ -135,6 +135,8 @@ static unsigned long device_flags(const struct tap *tap)
 		flags |= BLKTAP_DEVICE_TRIM_RZ;
 	if (tap->grants)
 		flags |= BLKTAP_DEVICE_LAYOUT;
+	if (tap->grants && image->block_size)
+		flags |= BLKTAP_DEVICE_BLOCK;
 	return flags;
 }
 
@@ -147,6 +149,7 @@ static int create_device(struct tap *tap, struct vhd_error *error)
 		.flags = device_flags(tap),
 		.phys_block_size = image->physical_size,
 		.trim_block_size = image->trim ? image->physical_size : 0,
+		.block_size = image->block_size,
 	};
 
 	if (ioctl(tap->source.fd, BLKTAP_IOCTL_CREATE_DEVICE, &params))

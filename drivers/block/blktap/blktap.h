@@ -93,6 +93,7 @@ struct tap_cursor {
  * @iomode: BLKTAP_IOMODE_* (LAYOUTGET)
  * @seq: the layout's when it was asked for (LAYOUTGET)
  * @parked: tap_cmds that wait for the answer (LAYOUTGET)
+ * @recall: whose end is told (RECALLED)
  * @pages: mapped into the tapdisk by fault; never given to another tap
  */
 struct tap_slot {
@@ -106,13 +107,21 @@ struct tap_slot {
 	u32 iomode;
 	u64 seq;
 	struct list_head parked;
+	struct tap_recall *recall;
 	struct page *pages[BLKTAP_SEGMENT_MAX];
+};
+
+/* Where a discard's TRIM is. */
+enum tap_trim {
+	TRIM_NONE,
+	TRIM_POSTED,		/* with the ring */
+	TRIM_ANSWERED,		/* its work is to go on */
 };
 
 /**
  * struct tap_cmd - a block request, in its pdu
  * @node: in tap_ring.waiting while parts of it have no slot yet, in a slot's
- *	parked list, or in tap_direct.gate
+ *	parked list, in tap_direct.gate, or in tap_direct.trims
  * @op: what the ring is asked for it: BLKTAP_OP_*
  * @next: where the next part starts
  * @done: bytes that have got a slot
@@ -122,11 +131,14 @@ struct tap_slot {
  * @pinned: holds a reference on tap_direct.users
  * @landed: @ext's part is written, and not yet noted as dirty
  * @nowait: the part was issued in the submitter's context
+ * @bios: the part is bios; else a kiocb
+ * @iomode: BLKTAP_IOMODE_* of what it misses
+ * @trim: enum tap_trim
  * @pos: bytes done before the part
  * @part: bytes of the part that is under way
  * @ext: where that part lies
  * @iocb: its I/O
- * @refs: the I/O's end, and the return of the call that began it
+ * @refs: the ends of the part's I/Os, and the return of what began them
  * @ret: the I/O's result
  * @bvec: from tap_direct.bvecs, for a request of several bios, or NULL
  */
@@ -142,6 +154,9 @@ struct tap_cmd {
 	bool pinned;
 	bool landed;
 	bool nowait;
+	bool bios;
+	u8 iomode;
+	u8 trim;
 	unsigned int pos;
 	unsigned int part;
 	struct tap_extent ext;
@@ -170,13 +185,35 @@ struct tap_commit {
 #define TAP_BVECS	BIO_MAX_VECS	/* in an array of tap_direct.bvecs */
 
 /**
+ * struct tap_recall - a range that the tapdisk recalls
+ * @work: withdraws it
+ * @node: in tap_direct.recalled, when that is done and not told yet
+ * @tap: the tap
+ * @cookie: the tapdisk's
+ * @first: first sector
+ * @last: last sector
+ * @error: 0 or a negative errno
+ */
+struct tap_recall {
+	struct work_struct work;
+	struct list_head node;
+	struct blktap *tap;
+	u64 cookie;
+	u64 first;
+	u64 last;
+	int error;
+};
+
+/**
  * struct tap_file - a file that extents may lie in
  * @file: our own, opened from the one that was registered
+ * @bdev: the block device that it is, or NULL
  * @write: it may be granted for writing
  * @buffered: it can't do direct I/O
  */
 struct tap_file {
 	struct file *file;
+	struct block_device *bdev;
 	bool write;
 	bool buffered;
 };
@@ -191,16 +228,26 @@ struct tap_direct_counters {
  * struct tap_direct - a tap's layout mode
  * @tap: the tap
  * @layout: the maps
+ * @shrink: forgets what is clean, since memory is short
+ * @maps_node: in the list of all maps
+ * @block: sectors in which the image allocates
+ * @release: whole blocks that are discarded go to the tapdisk
  * @users: I/O that uses extents
  * @closed: @users is killed: requests go to @gate
+ * @closed_op: by an operation, that will open it; else by a withdrawal
  * @dead: the ring has failed or gone: requests at the gate end
- * @gate_lock: protects @closed and @gate
+ * @gate_lock: protects what follows up to @trims
  * @gate: tap_cmds that wait for the layout to be open again
+ * @trim: the discard whose TRIM is under way
+ * @trims: discards that wait for their turn
+ * @nr_recalls: recalls that the tapdisk has not been told the end of
+ * @recalled: those that it can be told of now; under tap_ring.lock
  * @files: registered files, by index; written before an extent may name them,
  *	and forgotten when none does
  * @files_lock: protects that, against other writers
  * @nr_files: how many
  * @bvecs: pool of arrays for requests of several bios
+ * @bios: for parts on block devices
  * @wq: for I/O on its files and for flushes; its own, since they may wait for
  *	what another tap has
  * @busy: an operation relies on all this; by blktap.lock
@@ -222,15 +269,25 @@ struct tap_direct_counters {
 struct tap_direct {
 	struct blktap *tap;
 	struct tap_layout layout;
+	struct work_struct shrink;
+	struct list_head maps_node;
+	u32 block;
+	bool release;
 	struct percpu_ref users;
 	bool closed;
+	bool closed_op;
 	bool dead;
-	spinlock_t gate_lock;	/* closed, dead, gate */
+	spinlock_t gate_lock;	/* closed, dead, gate, trim, trims */
 	struct list_head gate;
+	struct tap_cmd *trim;
+	struct list_head trims;
+	atomic_t nr_recalls;
+	struct list_head recalled;
 	struct tap_file files[BLKTAP_FILES_MAX];
 	spinlock_t files_lock;	/* files, nr_files: who writes them */
 	unsigned int nr_files;
 	mempool_t bvecs;
+	struct bio_set bios;
 	struct workqueue_struct *wq;
 	bool busy;
 	struct work_struct sync;
@@ -250,7 +307,7 @@ struct tap_direct {
 };
 
 struct tap_counters {
-	u64 reqs[6];		/* by BLKTAP_OP_* */
+	u64 reqs[7];		/* by BLKTAP_OP_* */
 	u64 sectors[2];		/* read, written */
 	u64 copied;		/* bytes */
 	u64 errors;
@@ -447,6 +504,7 @@ int tap_ring_commit(struct blktap *tap, struct tap_commit *commit);
 int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma);
 
 /* upcall.c: LAYOUTGET and LAYOUTCOMMIT */
+bool tap_upcall_held(struct blktap *tap, struct tap_cmd *cmd);
 bool tap_upcall_join(struct blktap *tap, struct tap_cmd *cmd);
 void tap_upcall_prepare(struct blktap *tap, struct tap_slot *slot,
 			struct tap_cmd *cmd);
@@ -474,9 +532,66 @@ void tap_direct_unpin(struct blktap *tap, struct tap_cmd *cmd);
 void tap_direct_count(struct tap_direct *direct,
 		      struct tap_direct_counters *sum);
 
+bool tap_gate_close(struct blktap *tap);
+bool tap_gate_drained(struct blktap *tap);
+void tap_gate_open(struct blktap *tap);
+bool tap_gate_closed(struct blktap *tap);
+
+/* shrink.c: how much memory the maps take */
+void tap_maps_add(struct tap_direct *direct);
+void tap_maps_del(struct tap_direct *direct);
+u64 tap_maps_bytes(struct tap_direct *direct);
+u64 tap_maps_limit(struct tap_direct *direct);
+int tap_maps_set_limit(struct tap_direct *direct, u64 bytes);
+int tap_maps_init(void);
+void tap_maps_exit(void);
+
 /* hit.c: requests that the kernel serves from the files */
 blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq);
 void tap_hit_punt(struct blktap *tap, struct request *rq);
+void tap_hit_end(struct blktap *tap, struct request *rq, blk_status_t status);
+void tap_hit_by_ring(struct blktap *tap, struct request *rq);
+void tap_part_put(struct tap_cmd *cmd);
+bool tap_stack_left(void);
+
+/* fileio.c, bios.c: a part of a request, on a file or on a block device */
+bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file);
+void tap_file_ended(struct tap_cmd *cmd);
+bool tap_bio_serves(struct blktap *tap, struct tap_file *file);
+bool tap_bio_begin(struct tap_cmd *cmd, struct tap_file *file);
+
+/* discard.c: DISCARD and WRITE_ZEROES of layout mode */
+void tap_discard(struct blktap *tap, struct request *rq);
+void tap_zeroes(struct blktap *tap, struct request *rq);
+
+/* recall.c: taking extents back while the disk is in use */
+bool tap_trim_begin(struct blktap *tap, struct tap_cmd *cmd, u64 first,
+		    u64 last);
+void tap_trim_answered(struct tap_cmd *cmd);
+void tap_trim_end(struct blktap *tap, struct tap_cmd *cmd);
+int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg);
+struct tap_recall *tap_recall_take(struct blktap *tap);
+void tap_recall_fill(const struct tap_recall *recall,
+		     struct blktap_ring_request *req);
+void tap_recall_told(struct tap_recall *recall);
+void tap_recall_forget(struct tap_direct *direct);
+
+static inline struct blktap *rq_tap(struct request *rq)
+{
+	return rq->q->queuedata;
+}
+
+static inline bool rq_writes(struct request *rq)
+{
+	return req_op(rq) == REQ_OP_WRITE;
+}
+
+/* A part's I/O is begun. */
+static inline void tap_count_part(struct blktap *tap, unsigned int len)
+{
+	this_cpu_inc(tap->direct->count->hits);
+	this_cpu_add(tap->direct->count->zero_copied, len);
+}
 
 /* slot.c: a slot's pages, and the data in them */
 int tap_slot_reserve(struct blktap *tap);

@@ -237,13 +237,16 @@ static int ioctl_create_device(struct blktap *tap, void __user *arg)
 	struct blktap_params params = {};
 	size_t head = offsetof(struct blktap_params, phys_block_size);
 	size_t phys = offsetof(struct blktap_params, trim_block_size);
+	size_t trim = offsetof(struct blktap_params, block_size);
 	size_t size = head;
 	int err;
 
 	if (copy_from_user(&params, arg, head))
 		return -EFAULT;
-	if (params.flags & BLKTAP_DEVICE_TRIM)
+	if (params.flags & BLKTAP_DEVICE_BLOCK)
 		size = sizeof(params);
+	else if (params.flags & BLKTAP_DEVICE_TRIM)
+		size = trim;
 	else if (params.flags & BLKTAP_DEVICE_PSZ)
 		size = phys;
 	if (copy_from_user((char *)&params + head, arg + head, size - head))
@@ -357,6 +360,19 @@ static int ioctl_add_file(struct blktap *tap, void __user *arg)
 	return err;
 }
 
+static int ioctl_recall(struct blktap *tap, void __user *arg)
+{
+	struct blktap_recall recall;
+	int err;
+
+	if (copy_from_user(&recall, arg, sizeof(recall)))
+		return -EFAULT;
+	mutex_lock(&tap->lock);
+	err = tap_recall_start(tap, &recall);
+	mutex_unlock(&tap->lock);
+	return err;
+}
+
 static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 			  unsigned long arg)
 {
@@ -379,6 +395,8 @@ static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 		return ioctl_remove_device(tap);
 	case BLKTAP_IOCTL_ADD_FILE:
 		return ioctl_add_file(tap, (void __user *)arg);
+	case BLKTAP_IOCTL_RECALL:
+		return ioctl_recall(tap, (void __user *)arg);
 	}
 	return -ENOTTY;
 }

@@ -13,13 +13,15 @@
 #include <linux/slab.h>
 
 #include "blktap.h"
+#include "trace.h"
 
-#define EXTENTS_KEPT	65536	/* entries of the maps, till clean ones go */
+#define BIOS_KEPT	4	/* that a tap has for itself when memory is short */
 
 static void users_drained(struct percpu_ref *ref)
 {
 	struct tap_direct *direct = container_of(ref, struct tap_direct, users);
 
+	trace_blktap_recall(direct->tap, "drained");
 	wake_up_all(&direct->tap->wait);
 }
 
@@ -41,10 +43,11 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 	spin_lock_init(&direct->gate_lock);
 	spin_lock_init(&direct->files_lock);
 	INIT_LIST_HEAD(&direct->gate);
+	INIT_LIST_HEAD(&direct->trims);
+	INIT_LIST_HEAD(&direct->recalled);
 	mutex_init(&direct->sync_lock);
 	mutex_init(&direct->scratch_lock);
 	tap_layout_init(&direct->layout);
-	direct->layout.max = EXTENTS_KEPT;
 	INIT_WORK(&direct->sync, sync_work);
 	init_completion(&direct->synced);
 	direct->count = alloc_percpu(struct tap_direct_counters);
@@ -53,15 +56,21 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 	if (mempool_init_kmalloc_pool(&direct->bvecs, 2,
 				      TAP_BVECS * sizeof(struct bio_vec)))
 		goto out_count;
+	if (bioset_init(&direct->bios, BIOS_KEPT, 0, 0))
+		goto out_pool;
 	if (percpu_ref_init(&direct->users, users_drained,
 			    PERCPU_REF_ALLOW_REINIT, GFP_KERNEL))
-		goto out_pool;
+		goto out_bios;
 	direct->wq = alloc_workqueue("blktap-io/%u", WQ_UNBOUND | WQ_MEM_RECLAIM,
 				     0, tap->minor);
-	if (direct->wq)
+	if (direct->wq) {
+		tap_maps_add(direct);
 		return direct;
+	}
 
 	percpu_ref_exit(&direct->users);
+out_bios:
+	bioset_exit(&direct->bios);
 out_pool:
 	mempool_exit(&direct->bvecs);
 out_count:
@@ -109,21 +118,31 @@ void tap_direct_free(struct blktap *tap)
 	if (!direct)
 		return;
 	tap->direct = NULL;
+	tap_maps_del(direct);
 	destroy_workqueue(direct->wq);
+	/* users_drained() may run still, though there are no users. */
+	synchronize_rcu();
+	tap_recall_forget(direct);
 	files_forget(direct);
 	tap_layout_destroy(&direct->layout);
 	percpu_ref_exit(&direct->users);
+	bioset_exit(&direct->bios);
 	mempool_exit(&direct->bvecs);
 	free_percpu(direct->count);
 	kvfree(direct);
 }
 
+static struct block_device *file_bdev_of(struct file *file)
+{
+	return S_ISBLK(file_inode(file)->i_mode) ?
+	       I_BDEV(file->f_mapping->host) : NULL;
+}
+
 /* The disk of a tap can't be made of itself, nor of a filesystem on it. */
 static bool stacked_on_itself(struct blktap *tap, struct file *file)
 {
-	struct inode *inode = file_inode(file);
-	struct block_device *bdev = S_ISBLK(inode->i_mode) ?
-		I_BDEV(file->f_mapping->host) : inode->i_sb->s_bdev;
+	struct block_device *bdev = file_bdev_of(file) ?:
+				    file_inode(file)->i_sb->s_bdev;
 
 	return bdev && bdev->bd_disk == tap->disk;
 }
@@ -171,6 +190,7 @@ static int file_add(struct tap_direct *direct, struct file *from, bool write)
 	if (direct->nr_files < BLKTAP_FILES_MAX) {
 		index = direct->nr_files;
 		direct->files[index].file = file;
+		direct->files[index].bdev = file_bdev_of(file);
 		direct->files[index].write = write;
 		direct->files[index].buffered = buffered;
 		/* Pairs with files_sync() and file_valid(). */
@@ -236,8 +256,10 @@ bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd)
 		spin_lock(&direct->gate_lock);
 		closed = direct->closed;
 		dead = direct->dead;
-		if (closed && !dead)
+		if (closed && !dead) {
+			trace_blktap_gate(tap, blk_mq_rq_from_pdu(cmd));
 			list_add_tail(&cmd->node, &direct->gate);
+		}
 		spin_unlock(&direct->gate_lock);
 		if (closed && dead)
 			blk_mq_end_request(blk_mq_rq_from_pdu(cmd),
@@ -267,21 +289,72 @@ static void gate_take(struct tap_direct *direct, bool open,
 	spin_unlock(&direct->gate_lock);
 }
 
-/* Let requests use the layout again. */
-void tap_direct_open(struct blktap *tap)
+/**
+ * tap_gate_close - let no request use the layout, until tap_gate_open()
+ * @tap: the tap
+ *
+ * Context: any that may sleep, or poll in a wait. Return: false: somebody else
+ * has closed it, or the ring has failed or gone.
+ */
+bool tap_gate_close(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+	bool mine;
+
+	spin_lock(&direct->gate_lock);
+	mine = !direct->closed && !direct->dead;
+	if (mine) {
+		direct->closed = true;
+		direct->recalls++;
+	}
+	spin_unlock(&direct->gate_lock);
+	if (!mine)
+		return false;
+	trace_blktap_recall(tap, "closed");
+	percpu_ref_kill(&direct->users);
+	return true;
+}
+
+/* It is closed, and the last user has gone. */
+bool tap_gate_drained(struct blktap *tap)
+{
+	return percpu_ref_is_zero(&tap->direct->users);
+}
+
+/* Somebody has it closed; not where nobody will use it any more. */
+bool tap_gate_closed(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+
+	return READ_ONCE(direct->closed) && !READ_ONCE(direct->dead);
+}
+
+/* Lets requests use the layout again. */
+void tap_gate_open(struct blktap *tap)
 {
 	struct tap_direct *direct = tap->direct;
 	struct tap_cmd *cmd, *next;
 	LIST_HEAD(waited);
 
-	if (!direct || !direct->closed)
-		return;
+	trace_blktap_recall(tap, "opens");
 	percpu_ref_resurrect(&direct->users);
 	gate_take(direct, true, &waited);
 	list_for_each_entry_safe(cmd, next, &waited, node) {
 		list_del_init(&cmd->node);
 		tap_hit_punt(tap, blk_mq_rq_from_pdu(cmd));
 	}
+	wake_up_all(&tap->wait);
+}
+
+/* Opens what tap_direct_close() has closed. */
+void tap_direct_open(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+
+	if (!direct || !direct->closed_op)
+		return;
+	direct->closed_op = false;
+	tap_gate_open(tap);
 }
 
 /* The ring has failed or gone: end what waits at the gate. */
@@ -293,6 +366,7 @@ void tap_direct_abort(struct blktap *tap)
 	if (!tap->direct)
 		return;
 	gate_take(tap->direct, false, &waited);
+	wake_up_all(&tap->wait);
 	list_for_each_entry_safe(cmd, next, &waited, node) {
 		list_del_init(&cmd->node);
 		blk_mq_end_request(blk_mq_rq_from_pdu(cmd), BLK_STS_IOERR);
@@ -311,19 +385,19 @@ int tap_direct_close(struct blktap *tap, unsigned long deadline)
 {
 	long left = max_t(long, deadline - jiffies, 0);
 	struct tap_direct *direct = tap->direct;
+	bool closed = false;
 	int err = 0;
 
 	if (!direct)
 		return 0;
-	direct->recalls++;
-	if (!direct->closed) {
-		spin_lock(&direct->gate_lock);
-		direct->closed = true;
-		spin_unlock(&direct->gate_lock);
-		percpu_ref_kill(&direct->users);
-	}
+	left = wait_event_idle_timeout(tap->wait,
+				       (closed = tap_gate_close(tap)) ||
+				       READ_ONCE(direct->dead), left);
+	if (!closed)
+		return left ? -EIO : -ETIMEDOUT;
+	direct->closed_op = true;
 	if (!wait_event_idle_timeout(tap->wait,
-				     percpu_ref_is_zero(&direct->users), left))
+				     tap_gate_drained(tap), left))
 		err = -ETIMEDOUT;
 	if (!err)
 		err = tap_direct_sync_until(tap, deadline);
@@ -441,6 +515,7 @@ int tap_direct_sync(struct blktap *tap)
 	if (!err && committed)
 		err = files_sync(direct);
 	mutex_unlock(&direct->sync_lock);
+	trace_blktap_sync(tap, committed, err);
 	return err;
 }
 

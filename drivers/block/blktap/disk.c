@@ -8,15 +8,27 @@
 
 #include "blktap.h"
 #include "compat.h"
+#include "trace.h"
 
 #define DISK_DEPTH	128	/* requests a hardware queue */
 #define DISK_QUEUES	8U	/* at most: 128 requests and their pdus each */
 
+#define BLOCK_SIZE_MAX	SZ_256M	/* bytes in which an image allocates */
+#define RELEASE_NEEDS	(BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_TRIM | \
+			 BLKTAP_DEVICE_BLOCK)
+
 #define DISK_FLAGS	(BLKTAP_DEVICE_RDONLY | BLKTAP_DEVICE_PSZ | \
 			 BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM | \
-			 BLKTAP_DEVICE_TRIM_RZ | BLKTAP_DEVICE_LAYOUT)
+			 BLKTAP_DEVICE_TRIM_RZ | BLKTAP_DEVICE_LAYOUT | \
+			 BLKTAP_DEVICE_BLOCK | BLKTAP_DEVICE_RELEASE)
 
 int blktap_disk_major;
+
+static void tap_cmd_end(struct request *rq, blk_status_t status)
+{
+	trace_blktap_end(rq_tap(rq), rq, status);
+	blk_mq_end_request(rq, status);
+}
 
 /**
  * tap_cmd_put - a part of a request has ended
@@ -29,8 +41,12 @@ void tap_cmd_put(struct request *rq, blk_status_t status)
 
 	if (status)
 		WRITE_ONCE(cmd->status, status);
-	if (atomic_dec_and_test(&cmd->parts))
-		blk_mq_end_request(rq, READ_ONCE(cmd->status));
+	if (!atomic_dec_and_test(&cmd->parts))
+		return;
+	if (cmd->trim == TRIM_POSTED)
+		tap_trim_answered(cmd);
+	else
+		tap_cmd_end(rq, READ_ONCE(cmd->status));
 }
 
 static int ring_op(struct request *rq)
@@ -53,13 +69,15 @@ static blk_status_t disk_queue_rq(struct blk_mq_hw_ctx *hctx,
 				  const struct blk_mq_queue_data *bd)
 {
 	struct blktap *tap = hctx->queue->queuedata;
-	int op = ring_op(bd->rq);
+	int op;
 
-	if (op < 0)
-		return BLK_STS_NOTSUPP;
 	blk_mq_start_request(bd->rq);
+	trace_blktap_queue(tap, bd->rq);
 	if (tap->direct)
 		return tap_hit_queue(tap, bd->rq);
+	op = ring_op(bd->rq);
+	if (op < 0)
+		return BLK_STS_NOTSUPP;
 	return tap_ring_queue(tap, bd->rq, op, bd->last);
 }
 
@@ -148,9 +166,33 @@ static bool capacity_valid(u64 capacity, u64 sector_size)
 	       !(capacity & ((sector_size >> SECTOR_SHIFT) - 1));
 }
 
+/* Return: 0, with @l as @p says of TRIM; -EINVAL where that makes no sense. */
+static int parse_trim(const struct blktap_params *p, struct disk_limits *l)
+{
+	if (p->trim_block_size < p->sector_size ||
+	    p->trim_block_size % p->sector_size ||
+	    p->trim_block_offset >= p->trim_block_size ||
+	    p->trim_block_offset % p->sector_size)
+		return -EINVAL;
+	l->discard = p->trim_block_size;
+	l->discard_alignment = p->trim_block_offset;
+	return 0;
+}
+
+static int parse_block(const struct blktap_params *p, struct disk_limits *l)
+{
+	if (p->block_size < PAGE_SIZE || p->block_size > BLOCK_SIZE_MAX ||
+	    !is_power_of_2(p->block_size))
+		return -EINVAL;
+	l->chunk = p->block_size;
+	return 0;
+}
+
 /* Return: 0, with @l as @p says; -EINVAL where that makes no sense. */
 static int parse_params(const struct blktap_params *p, struct disk_limits *l)
 {
+	int err = 0;
+
 	if (p->sector_size < SECTOR_SIZE || p->sector_size > PAGE_SIZE ||
 	    !is_power_of_2(p->sector_size) ||
 	    !capacity_valid(p->capacity, p->sector_size))
@@ -159,6 +201,7 @@ static int parse_params(const struct blktap_params *p, struct disk_limits *l)
 	l->physical = p->sector_size;
 	l->max_request = BLKTAP_MAX_REQUEST;
 	l->write_cache = p->flags & (BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_LAYOUT);
+	l->write_zeroes = p->flags & BLKTAP_DEVICE_LAYOUT;
 
 	if (p->flags & BLKTAP_DEVICE_PSZ) {
 		if (p->phys_block_size < p->sector_size ||
@@ -169,16 +212,14 @@ static int parse_params(const struct blktap_params *p, struct disk_limits *l)
 		l->physical = p->phys_block_size;
 		l->alignment = p->phys_block_offset;
 	}
-	if (p->flags & BLKTAP_DEVICE_TRIM) {
-		if (p->trim_block_size < p->sector_size ||
-		    p->trim_block_size % p->sector_size ||
-		    p->trim_block_offset >= p->trim_block_size ||
-		    p->trim_block_offset % p->sector_size)
-			return -EINVAL;
-		l->discard = p->trim_block_size;
-		l->discard_alignment = p->trim_block_offset;
-	}
-	return 0;
+	if (p->flags & BLKTAP_DEVICE_RELEASE &&
+	    (p->flags & RELEASE_NEEDS) != RELEASE_NEEDS)
+		return -EINVAL;
+	if (p->flags & BLKTAP_DEVICE_TRIM)
+		err = parse_trim(p, l);
+	if (!err && p->flags & BLKTAP_DEVICE_BLOCK)
+		err = parse_block(p, l);
+	return err;
 }
 
 static int disk_alloc_tags(struct blktap *tap)
@@ -229,14 +270,20 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 	return 0;
 }
 
-/* Layout mode is for one who has mapped the pages that it needs. */
-static int disk_choose_mode(struct blktap *tap, struct blktap_params *params)
+static int disk_choose_mode(struct blktap *tap,
+			    const struct blktap_params *params)
 {
-	if (!READ_ONCE(tap->ring.layout[0]))
-		params->flags &= ~BLKTAP_DEVICE_LAYOUT;
-	if (params->flags & BLKTAP_DEVICE_LAYOUT)
-		return tap_direct_get(tap) ? 0 : -ENOMEM;
-	tap_direct_free(tap);
+	struct tap_direct *direct;
+
+	if (!(params->flags & BLKTAP_DEVICE_LAYOUT)) {
+		tap_direct_free(tap);
+		return 0;
+	}
+	direct = tap_direct_get(tap);
+	if (!direct)
+		return -ENOMEM;
+	direct->release = params->flags & BLKTAP_DEVICE_RELEASE;
+	direct->block = params->block_size >> SECTOR_SHIFT;
 	return 0;
 }
 
@@ -259,6 +306,9 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 	if (tap->disk)
 		return -EEXIST;
 	params->flags &= DISK_FLAGS;
+	/* Layout mode is for one who has mapped the pages that it needs. */
+	if (!READ_ONCE(tap->ring.layout[0]))
+		params->flags &= ~(BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_RELEASE);
 	err = parse_params(params, &limits);
 	if (err)
 		return err;

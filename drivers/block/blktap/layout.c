@@ -54,6 +54,8 @@ void tap_layout_init(struct tap_layout *layout)
 	mt_init_flags(&layout->rw, MT_FLAGS_USE_RCU);
 	mt_init_flags(&layout->ro, MT_FLAGS_USE_RCU);
 	mt_init_flags(&layout->dirty, MT_FLAGS_USE_RCU);
+	layout->hold_first = 1;
+	layout->hold_last = 0;
 }
 
 /* Nobody may be looking anything up. */
@@ -156,6 +158,24 @@ static void map_fill(struct tap_layout *layout, struct maple_tree *tree,
 	}
 }
 
+static bool overlaps(u64 first, u64 last, const struct tap_extent *ext)
+{
+	return first <= last && ext->first <= last && ext->last >= first;
+}
+
+/* Return: a grant may be taken. */
+static bool grant_current(struct tap_layout *layout,
+			  const struct tap_extent *exts, unsigned int nr,
+			  u64 seq)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (overlaps(layout->hold_first, layout->hold_last, &exts[i]))
+			return false;
+	return seq == layout->seq;
+}
+
 static bool is_rw(u8 state)
 {
 	return state == BLKTAP_EXT_READ_WRITE_DATA ||
@@ -169,7 +189,7 @@ static bool is_rw(u8 state)
  * @nr: how many
  * @seq: tap_layout_seq() when the grant was asked for
  *
- * Return: 0, or -ESTALE: extents were dropped since; ask again.
+ * Return: 0, or -ESTALE: extents were dropped since, or are held; ask again.
  */
 int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
 		     unsigned int nr, u64 seq)
@@ -178,7 +198,7 @@ int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
 	int err = 0;
 
 	mutex_lock(&layout->lock);
-	if (seq != layout->seq)
+	if (!grant_current(layout, exts, nr, seq))
 		err = -ESTALE;
 	for (i = 0; !err && i < nr; i++) {
 		const struct tap_extent *ext = &exts[i];
@@ -337,7 +357,13 @@ static unsigned long map_count(struct maple_tree *tree)
 	return nr;
 }
 
-static unsigned long layout_count(struct tap_layout *layout)
+/**
+ * tap_layout_count - count the entries anew
+ * @layout: the maps
+ *
+ * Return: how many there are.
+ */
+unsigned long tap_layout_count(struct tap_layout *layout)
 {
 	unsigned long nr;
 
@@ -359,10 +385,10 @@ static unsigned long layout_count(struct tap_layout *layout)
 bool tap_layout_shrink(struct tap_layout *layout)
 {
 	if (READ_ONCE(layout->nr) <= layout->max ||
-	    layout_count(layout) <= layout->max)
+	    tap_layout_count(layout) <= layout->max)
 		return false;
 	tap_layout_drop(layout, 0, U64_MAX);
-	return layout_count(layout) > layout->max;
+	return tap_layout_count(layout) > layout->max;
 }
 
 /* To be taken before a grant is asked for. Any context. */
@@ -374,4 +400,39 @@ u64 tap_layout_seq(struct tap_layout *layout)
 bool tap_layout_is_dirty(struct tap_layout *layout)
 {
 	return !mtree_empty(&layout->dirty);
+}
+
+bool tap_layout_dirty_in(struct tap_layout *layout, u64 first, u64 last)
+{
+	unsigned long at = first;
+
+	return mt_find(&layout->dirty, &at, last);
+}
+
+/**
+ * tap_layout_hold - take no grants in a range, until tap_layout_unhold()
+ * @layout: the maps
+ * @first: first sector
+ * @last: last sector
+ */
+void tap_layout_hold(struct tap_layout *layout, u64 first, u64 last)
+{
+	mutex_lock(&layout->lock);
+	WRITE_ONCE(layout->hold_first, first);
+	WRITE_ONCE(layout->hold_last, last);
+	WRITE_ONCE(layout->seq, layout->seq + 1);
+	mutex_unlock(&layout->lock);
+}
+
+/* What was asked for before may be as things were before: it is stale. */
+void tap_layout_unhold(struct tap_layout *layout)
+{
+	tap_layout_hold(layout, 1, 0);
+}
+
+/* A grant for a sector would not be taken now. Any context. */
+bool tap_layout_is_held(struct tap_layout *layout, u64 sector)
+{
+	return sector >= READ_ONCE(layout->hold_first) &&
+	       sector <= READ_ONCE(layout->hold_last);
 }

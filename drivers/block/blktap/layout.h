@@ -41,15 +41,20 @@ struct tap_extent {
  * @nr: entries, at most; counted anew when that is too many
  * @max: how many may be kept
  * @seq: changes when extents are dropped: a grant asked for before is stale
+ * @hold_first: of a range in which no grant is taken; greater than @hold_last
+ *	where there is none
+ * @hold_last: last sector of it
  */
 struct tap_layout {
-	struct mutex lock;	/* rw, ro, dirty, nr, seq */
+	struct mutex lock;	/* all of this */
 	struct maple_tree rw;
 	struct maple_tree ro;
 	struct maple_tree dirty;
 	unsigned long nr;
 	unsigned long max;
 	u64 seq;
+	u64 hold_first;
+	u64 hold_last;
 };
 
 void tap_layout_init(struct tap_layout *layout);
@@ -65,8 +70,13 @@ unsigned int tap_layout_dirty_ranges(struct tap_layout *layout, u64 *from,
 				     unsigned int max);
 void tap_layout_committed(struct tap_layout *layout, u64 first, u64 last);
 void tap_layout_drop(struct tap_layout *layout, u64 first, u64 last);
+unsigned long tap_layout_count(struct tap_layout *layout);
 bool tap_layout_shrink(struct tap_layout *layout);
 u64 tap_layout_seq(struct tap_layout *layout);
 bool tap_layout_is_dirty(struct tap_layout *layout);
+bool tap_layout_dirty_in(struct tap_layout *layout, u64 first, u64 last);
+void tap_layout_hold(struct tap_layout *layout, u64 first, u64 last);
+void tap_layout_unhold(struct tap_layout *layout);
+bool tap_layout_is_held(struct tap_layout *layout, u64 sector);
 
 #endif /* _BLKTAP_LAYOUT_H */

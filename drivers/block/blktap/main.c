@@ -15,6 +15,7 @@ static const struct {
 	{ blktap_class_init,	blktap_class_exit },
 	{ blktap_netlink_init,	blktap_netlink_exit },
 	{ blktap_control_init,	blktap_control_exit },
+	{ tap_maps_init,	tap_maps_exit },
 	{ blktap_pool_init,	blktap_pool_exit },
 };
 

@@ -96,7 +96,8 @@ static bool put_direct_counters(struct sk_buff *skb, struct tap_direct *direct)
 	       !PUT(BLKTAP_C_ZERO_COPIED, sum.zero_copied) &&
 	       !PUT(BLKTAP_C_PUNTS, sum.punts) &&
 	       !PUT(BLKTAP_C_RECALLS, direct->recalls) &&
-	       !PUT(BLKTAP_C_EXTENTS, direct->layout.nr);
+	       !PUT(BLKTAP_C_EXTENTS, READ_ONCE(direct->layout.nr)) &&
+	       !PUT(BLKTAP_C_MAP_BYTES, tap_maps_bytes(direct));
 }
 
 static bool put_counters(struct sk_buff *skb, struct blktap *tap)
@@ -556,6 +557,7 @@ static const struct genl_ops blktap_genl_ops[] = {
 	OP(PAUSE),
 	OP(RESUME),
 	OP(STATS),
+	OP(RECALL),
 };
 
 static const struct genl_multicast_group blktap_groups[] = {

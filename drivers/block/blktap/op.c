@@ -535,6 +535,28 @@ static int op_free(struct blktap_op *op)
 	return err;
 }
 
+/* Everything is committed, and asked for anew when it is needed again. */
+static int op_recall(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	int err;
+
+	if (READ_ONCE(tap->paused))
+		return 0;
+	if (!tap_direct_use(tap, true))
+		return op_fail(op, -ENOTCONN,
+			       "tap %u: it has no disk in layout mode",
+			       tap->minor);
+	err = tap_direct_close(tap, op->deadline);
+	if (!err) {
+		tap_direct_forget(tap);
+		tap_direct_open(tap);
+	}
+	tap_direct_use(tap, false);
+	return err ? op_fail(op, err, "tap %u: its layout can't be recalled",
+			     tap->minor) : 0;
+}
+
 static int op_do(struct blktap_op *op)
 {
 	switch (op->cmd) {
@@ -554,6 +576,8 @@ static int op_do(struct blktap_op *op)
 		return op_stats(op);
 	case BLKTAP_CMD_FREE:
 		return op_free(op);
+	case BLKTAP_CMD_RECALL:
+		return op_recall(op);
 	}
 	return -EOPNOTSUPP;
 }

@@ -14,6 +14,7 @@
 #include <linux/sched/mm.h>
 
 #include "blktap.h"
+#include "trace.h"
 
 static bool op_has_data(u8 op)
 {
@@ -54,6 +55,24 @@ static struct tap_slot *take_commit(struct blktap *tap)
 	slot_begin(ring, slot, NULL, BLKTAP_OP_LAYOUTCOMMIT);
 	ring->commit->posted = true;
 	tap->direct->commits++;
+	return slot;
+}
+
+/* Takes a slot for the end of a recall. */
+static struct tap_slot *take_recalled(struct blktap *tap)
+{
+	struct tap_ring *ring = &tap->ring;
+	struct tap_recall *recall;
+	struct tap_slot *slot;
+
+	if (ring->held || !ring->free)
+		return NULL;
+	recall = tap_recall_take(tap);
+	if (!recall)
+		return NULL;
+	slot = tap_slot_pick(tap, 0);
+	slot_begin(ring, slot, NULL, BLKTAP_OP_RECALLED);
+	slot->recall = recall;
 	return slot;
 }
 
@@ -110,6 +129,17 @@ static struct tap_slot *take_miss(struct blktap *tap, struct tap_cmd *cmd,
 	return slot;
 }
 
+/* Return: the first request that waits for a slot, and not for a TRIM's end. */
+static struct tap_cmd *first_waiting(struct blktap *tap)
+{
+	struct tap_cmd *cmd;
+
+	list_for_each_entry(cmd, &tap->ring.waiting, node)
+		if (!tap_upcall_held(tap, cmd))
+			return cmd;
+	return NULL;
+}
+
 /* Takes a slot for the first request that waits. */
 static struct tap_slot *ring_take(struct blktap *tap)
 {
@@ -121,13 +151,12 @@ static struct tap_slot *ring_take(struct blktap *tap)
 	lockdep_assert_held(&ring->lock);
 	if (!ring->live)
 		return NULL;
-	slot = take_commit(tap);
+	slot = take_commit(tap) ?: take_recalled(tap);
 	if (slot)
 		return slot;
 	do {
 		joined = false;
-		cmd = list_first_entry_or_null(&ring->waiting, struct tap_cmd,
-					       node);
+		cmd = first_waiting(tap);
 		if (!cmd || ring->held)
 			return NULL;
 		slot = cmd->op == BLKTAP_OP_LAYOUTGET ?
@@ -136,6 +165,22 @@ static struct tap_slot *ring_take(struct blktap *tap)
 	if (!slot)
 		ring->count.ring_full++;
 	return slot;
+}
+
+/* In layout mode the whole blocks of a discard, else all of it. */
+static void fill_trim(struct blktap *tap, struct tap_slot *slot,
+		      struct blktap_ring_request *req)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(slot->rq);
+
+	if (cmd->trim == TRIM_POSTED) {
+		req->tr.sector_number = tap->direct->layout.hold_first;
+		req->tr.nr_sectors = tap->direct->layout.hold_last -
+				     tap->direct->layout.hold_first + 1;
+	} else {
+		req->tr.sector_number = slot->sector;
+		req->tr.nr_sectors = blk_rq_sectors(slot->rq);
+	}
 }
 
 static void fill_request(struct blktap *tap, struct blktap_ring_request *req,
@@ -152,8 +197,7 @@ static void fill_request(struct blktap *tap, struct blktap_ring_request *req,
 		return;
 	}
 	if (slot->op == BLKTAP_OP_TRIM) {
-		req->tr.sector_number = slot->sector;
-		req->tr.nr_sectors = blk_rq_sectors(slot->rq);
+		fill_trim(tap, slot, req);
 		return;
 	}
 	req->rw.sector_number = op_has_data(slot->op) ? slot->sector : 0;
@@ -194,6 +238,8 @@ static void slot_take_ended(struct tap_ring *ring, struct tap_slot *slot,
 	} else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT) {
 		ended->commit = ring->commit;
 		ring->commit = NULL;
+	} else if (slot->op == BLKTAP_OP_RECALLED) {
+		tap_recall_told(slot->recall);
 	}
 }
 
@@ -228,6 +274,7 @@ static void ring_post(struct blktap *tap, struct tap_slot *slot)
 	}
 	memcpy(&ring->shared->ring[ring->req_prod % BLKTAP_RING_SIZE].req, &req,
 	       sizeof(req));
+	trace_blktap_post(tap, &req, slot->sector);
 	slot->state = SLOT_POSTED;
 	ring->owned--;
 	count_posted(&ring->count, slot);
@@ -291,6 +338,8 @@ static bool ring_enqueue(struct blktap *tap, struct request *rq, u8 op)
 
 	cmd->op = op;
 	cmd->status = BLK_STS_OK;
+	if (!tap->direct)
+		cmd->trim = TRIM_NONE;
 	cmd->done = 0;
 	cmd->next.bio = rq->bio;
 	if (rq->bio)
@@ -474,6 +523,8 @@ static const char *end_responses(struct blktap *tap, struct ring_response *done,
 	for (i = 0; i < nr; i++) {
 		const char *wrong = take_answer(tap, &done[i]);
 
+		trace_blktap_response(tap, done[i].slot - ring->slots,
+				      done[i].slot->op, done[i].status);
 		if (!wrong)
 			continue;
 		done[i].status = BLK_STS_IOERR;
@@ -800,9 +851,13 @@ static void ring_look_again(struct blktap *tap)
 	lockdep_assert_held(&ring->lock);
 	if (!tap->direct || ring->busy)
 		return;
-	list_for_each_entry(cmd, &ring->waiting, node)
-		if (op_has_data(cmd->op))
-			cmd->op = BLKTAP_OP_LAYOUTGET;
+	list_for_each_entry(cmd, &ring->waiting, node) {
+		if (!op_has_data(cmd->op))
+			continue;
+		cmd->iomode = cmd->op == BLKTAP_OP_READ ? BLKTAP_IOMODE_READ :
+							  BLKTAP_IOMODE_WRITE;
+		cmd->op = BLKTAP_OP_LAYOUTGET;
+	}
 }
 
 /**
@@ -890,11 +945,14 @@ bool tap_ring_remove(struct tap_ring *ring)
 	return unmapped;
 }
 
-/* Post or withdraw BLKTAP_MSG_* to a tapdisk that has not registered. */
+/*
+ * Post or withdraw BLKTAP_MSG_* to a tapdisk that has not registered. One that
+ * it has not taken yet is not reported again.
+ */
 void tap_ring_message(struct tap_ring *ring, u8 msg)
 {
 	spin_lock(&ring->lock);
-	if (ring->shared) {
+	if (ring->shared && READ_ONCE(ring->shared->msg) != msg) {
 		WRITE_ONCE(ring->shared->msg, msg);
 		ring->msg_pending = msg != BLKTAP_MSG_NONE;
 	}

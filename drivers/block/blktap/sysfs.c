@@ -74,6 +74,13 @@ static ssize_t resume_store(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_WO(resume);
 
+static ssize_t recall_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t len)
+{
+	return blktap_op_run(to_tap(dev), BLKTAP_CMD_RECALL) ?: len;
+}
+static DEVICE_ATTR_WO(recall);
+
 static ssize_t task_show(struct device *dev, struct device_attribute *attr,
 			 char *buf)
 {
@@ -154,13 +161,46 @@ static ssize_t debug_show(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RO(debug);
 
+static ssize_t map_limit_show(struct device *dev,
+			      struct device_attribute *attr, char *buf)
+{
+	struct blktap *tap = to_tap(dev);
+	ssize_t len = -ENOTCONN;
+
+	mutex_lock(&tap->lock);
+	if (tap->direct)
+		len = sysfs_emit(buf, "%llu\n", tap_maps_limit(tap->direct));
+	mutex_unlock(&tap->lock);
+	return len;
+}
+
+static ssize_t map_limit_store(struct device *dev,
+			       struct device_attribute *attr, const char *buf,
+			       size_t len)
+{
+	struct blktap *tap = to_tap(dev);
+	u64 bytes;
+	int err;
+
+	err = kstrtou64(buf, 0, &bytes);
+	if (err)
+		return err;
+	mutex_lock(&tap->lock);
+	err = tap->direct ? tap_maps_set_limit(tap->direct, bytes) : -ENOTCONN;
+	mutex_unlock(&tap->lock);
+	return err ?: len;
+}
+static DEVICE_ATTR_RW(map_limit);
+
 static struct attribute *tap_attrs[] = {
 	&dev_attr_name.attr,
 	&dev_attr_remove.attr,
 	&dev_attr_pause.attr,
 	&dev_attr_resume.attr,
+	&dev_attr_recall.attr,
 	&dev_attr_task.attr,
 	&dev_attr_pool.attr,
+	&dev_attr_map_limit.attr,
 	&dev_attr_debug.attr,
 	NULL
 };
@@ -169,8 +209,71 @@ static const struct attribute_group tap_group = {
 	.attrs = tap_attrs,
 };
 
+/* One counter of a tap since its disk was created; 0 where there is none. */
+#define STAT(_name, _value)						\
+static ssize_t _name##_show(struct device *dev,				\
+			    struct device_attribute *attr, char *buf)	\
+{									\
+	struct blktap *tap = to_tap(dev);				\
+	struct tap_direct_counters sum = {};				\
+	struct tap_direct *direct;					\
+	u64 value;							\
+									\
+	mutex_lock(&tap->lock);						\
+	direct = tap->direct;						\
+	if (direct)							\
+		tap_direct_count(direct, &sum);				\
+	value = direct ? (_value) : 0;					\
+	mutex_unlock(&tap->lock);					\
+	return sysfs_emit(buf, "%llu\n", value);			\
+}									\
+static DEVICE_ATTR_RO(_name)
+
+STAT(hits, sum.hits);
+STAT(zero_copied, sum.zero_copied);
+STAT(punts, sum.punts);
+STAT(misses, READ_ONCE(direct->misses));
+STAT(upcalls, READ_ONCE(direct->upcalls));
+STAT(commits, READ_ONCE(direct->commits));
+STAT(recalls, READ_ONCE(direct->recalls));
+STAT(extents, READ_ONCE(direct->layout.nr));
+STAT(map_bytes, tap_maps_bytes(direct));
+
+static ssize_t copied_show(struct device *dev, struct device_attribute *attr,
+			   char *buf)
+{
+	struct tap_ring *ring = &to_tap(dev)->ring;
+	u64 value;
+
+	spin_lock(&ring->lock);
+	value = ring->count.copied;
+	spin_unlock(&ring->lock);
+	return sysfs_emit(buf, "%llu\n", value);
+}
+static DEVICE_ATTR_RO(copied);
+
+static struct attribute *stat_attrs[] = {
+	&dev_attr_hits.attr,
+	&dev_attr_misses.attr,
+	&dev_attr_upcalls.attr,
+	&dev_attr_commits.attr,
+	&dev_attr_zero_copied.attr,
+	&dev_attr_copied.attr,
+	&dev_attr_punts.attr,
+	&dev_attr_recalls.attr,
+	&dev_attr_extents.attr,
+	&dev_attr_map_bytes.attr,
+	NULL
+};
+
+static const struct attribute_group stat_group = {
+	.name = "statistics",
+	.attrs = stat_attrs,
+};
+
 const struct attribute_group *blktap_tap_groups[] = {
 	&tap_group,
+	&stat_group,
 	NULL
 };
 

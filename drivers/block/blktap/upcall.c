@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 
 #include "blktap.h"
+#include "trace.h"
 
 #define CHUNK_SECTORS	4096	/* a VHD's block, as most have it */
 
@@ -15,10 +16,15 @@ static u64 cmd_sector(struct tap_cmd *cmd)
 	return blk_rq_pos(blk_mq_rq_from_pdu(cmd)) + (cmd->pos >> SECTOR_SHIFT);
 }
 
-static u32 cmd_iomode(struct tap_cmd *cmd)
+/**
+ * tap_upcall_held - must a request that misses wait for the end of a TRIM?
+ * @tap: the tap
+ * @cmd: the request, waiting in its ring
+ */
+bool tap_upcall_held(struct blktap *tap, struct tap_cmd *cmd)
 {
-	return req_op(blk_mq_rq_from_pdu(cmd)) == REQ_OP_READ ?
-	       BLKTAP_IOMODE_READ : BLKTAP_IOMODE_WRITE;
+	return cmd->op == BLKTAP_OP_LAYOUTGET &&
+	       tap_layout_is_held(&tap->direct->layout, cmd_sector(cmd));
 }
 
 /**
@@ -31,7 +37,6 @@ static u32 cmd_iomode(struct tap_cmd *cmd)
 bool tap_upcall_join(struct blktap *tap, struct tap_cmd *cmd)
 {
 	u64 chunk = cmd_sector(cmd) / CHUNK_SECTORS;
-	u32 iomode = cmd_iomode(cmd);
 	unsigned int i;
 
 	lockdep_assert_held(&tap->ring.lock);
@@ -41,7 +46,7 @@ bool tap_upcall_join(struct blktap *tap, struct tap_cmd *cmd)
 		if (slot->op == BLKTAP_OP_LAYOUTGET &&
 		    (slot->state == SLOT_FILLING || slot->state == SLOT_POSTED) &&
 		    slot->sector / CHUNK_SECTORS == chunk &&
-		    slot->iomode == iomode) {
+		    slot->iomode == cmd->iomode) {
 			list_add_tail(&cmd->node, &slot->parked);
 			return true;
 		}
@@ -55,7 +60,7 @@ void tap_upcall_prepare(struct blktap *tap, struct tap_slot *slot,
 {
 	lockdep_assert_held(&tap->ring.lock);
 	slot->sector = cmd_sector(cmd);
-	slot->iomode = cmd_iomode(cmd);
+	slot->iomode = cmd->iomode;
 	slot->seq = tap_layout_seq(&tap->direct->layout);
 	slot->len = 0;
 	INIT_LIST_HEAD(&slot->parked);
@@ -69,12 +74,16 @@ static struct blktap_extent *slot_extents(struct blktap *tap,
 	return page_address(tap->ring.layout[slot - tap->ring.slots]);
 }
 
-/* The ring request of a LAYOUTGET or LAYOUTCOMMIT slot, which is SLOT_FILLING. */
+/* The ring request of a slot of layout mode's own operations, which is SLOT_FILLING. */
 void tap_upcall_fill(struct blktap *tap, struct tap_slot *slot,
 		     struct blktap_ring_request *req)
 {
 	struct tap_commit *commit = &tap->direct->commit;
 
+	if (slot->op == BLKTAP_OP_RECALLED) {
+		tap_recall_fill(slot->recall, req);
+		return;
+	}
 	if (slot->op == BLKTAP_OP_LAYOUTGET) {
 		req->lg.sector_number = slot->sector;
 		req->lg.nr_sectors = CHUNK_SECTORS -
@@ -177,6 +186,8 @@ const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
 {
 	struct tap_direct *direct = tap->direct;
 	const char *why;
+	unsigned int i;
+	int err;
 
 	if (nr_extents > BLKTAP_EXTENTS_MAX)
 		return "granted more extents than there is room for";
@@ -184,9 +195,12 @@ const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
 		queue_work(direct->wq, &direct->sync);
 	mutex_lock(&direct->scratch_lock);
 	why = take_extents(tap, slot, nr_extents);
-	if (!why)
-		tap_layout_grant(&direct->layout, direct->scratch, nr_extents,
-				 slot->seq);
+	if (!why) {
+		err = tap_layout_grant(&direct->layout, direct->scratch,
+				       nr_extents, slot->seq);
+		for (i = 0; trace_blktap_grant_enabled() && i < nr_extents; i++)
+			trace_blktap_grant(tap, &direct->scratch[i], err);
+	}
 	mutex_unlock(&direct->scratch_lock);
 	return why;
 }
@@ -210,8 +224,7 @@ void tap_upcall_end(struct blktap *tap, struct list_head *parked,
 		if (status == BLK_STS_OK)
 			tap_hit_punt(tap, rq);
 		else if (status == BLK_STS_NOTSUPP)
-			tap_ring_requeue(tap, rq, req_op(rq) == REQ_OP_READ ?
-					 BLKTAP_OP_READ : BLKTAP_OP_WRITE);
+			tap_hit_by_ring(tap, rq);
 		else
 			blk_mq_end_request(rq, status);
 	}

@@ -151,6 +151,8 @@ struct blktap_params_v1 {
 #define BLKTAP_DEVICE_TRIM	(1UL << 3)	/* TRIM is understood; trim_block_* given */
 #define BLKTAP_DEVICE_TRIM_RZ	(1UL << 4)	/* trimmed sectors read as zeroes */
 #define BLKTAP_DEVICE_LAYOUT	(1UL << 5)	/* extents are granted: layout mode */
+#define BLKTAP_DEVICE_BLOCK	(1UL << 6)	/* block_size is given */
+#define BLKTAP_DEVICE_RELEASE	(1UL << 7)	/* layout mode: whole blocks are TRIMmed */
 
 /**
  * struct blktap_params - CREATE_DEVICE
@@ -162,6 +164,14 @@ struct blktap_params_v1 {
  * @phys_block_offset: bytes from a physical block's start; only with _PSZ
  * @trim_block_size: bytes, granularity of TRIM; read only with _TRIM
  * @trim_block_offset: bytes; read only with _TRIM
+ * @block_size: bytes in which the image allocates, a power of two from 4096 to
+ *	256 MiB: no request crosses a multiple of it; read only with _BLOCK
+ * @__pad2: 0
+ *
+ * In layout mode the kernel does a discard alone where it may write, by punching
+ * the files. With _RELEASE, which needs _TRIM and _BLOCK, it gives the whole
+ * blocks of a discard to the tapdisk instead, as a TRIM: it has taken back their
+ * extents, and asks for none before the answer.
  */
 struct blktap_params {
 	__u64 capacity;
@@ -172,6 +182,8 @@ struct blktap_params {
 	__u32 phys_block_offset;
 	__u32 trim_block_size;
 	__u32 trim_block_offset;
+	__u32 block_size;
+	__u32 __pad2;
 };
 
 /*
@@ -196,6 +208,7 @@ struct blktap_params {
 #define BLKTAP_OP_TRIM		3	/* no segments */
 #define BLKTAP_OP_LAYOUTGET	4	/* layout mode: what lies where? */
 #define BLKTAP_OP_LAYOUTCOMMIT	5	/* layout mode: these ranges hold data now */
+#define BLKTAP_OP_RECALLED	6	/* layout mode: the end of a RECALL */
 
 #define BLKTAP_RSP_OKAY		0
 #define BLKTAP_RSP_ERROR	(-1)
@@ -231,6 +244,11 @@ struct blktap_segment {
  * @lg.iomode: BLKTAP_IOMODE_*
  * @lc.nr_ranges: extents in the slot's page of the layout mapping, of which
  *	sector and nr_sectors are set (LAYOUTCOMMIT)
+ * @rc.cookie: from struct blktap_recall (RECALLED)
+ * @rc.sector_number: first sector
+ * @rc.nr_sectors: sectors
+ * @rc.error: 0, or the errno (positive) of what could not be committed: extents
+ *	of the range may be in use still
  */
 struct blktap_ring_request {
 	__u8 operation;
@@ -257,6 +275,13 @@ struct blktap_ring_request {
 			__u32 nr_ranges;
 			__u32 __pad;
 		} lc;
+		struct {
+			__u64 cookie;
+			__u64 sector_number;
+			__u64 nr_sectors;
+			__u32 error;
+			__u32 __pad;
+		} rc;
 	};
 };
 
@@ -374,6 +399,26 @@ struct blktap_file {
 
 #define BLKTAP_IOCTL_ADD_FILE	_IOWR('T', 0xb1, struct blktap_file)
 
+/**
+ * struct blktap_recall - RECALL: take a range's extents back
+ * @cookie: to be found in the RECALLED request
+ * @sector: first sector of the disk
+ * @nr_sectors: how many; not 0
+ *
+ * Returns at once. A RECALLED request, to be answered like any other, tells
+ * that no I/O uses an extent of the range any more and that what was dirty in it
+ * is committed. From RECALL on, and until it is done with what it needs that
+ * for, the tapdisk answers LAYOUTCOMMITs and keeps LAYOUTGETs waiting whose
+ * answer would have extents of the range. -EBUSY: too many are under way.
+ */
+struct blktap_recall {
+	__u64 cookie;
+	__u64 sector;
+	__u64 nr_sectors;
+};
+
+#define BLKTAP_IOCTL_RECALL	_IOW('T', 0xb2, struct blktap_recall)
+
 /*
  * Generic netlink. Changing anything needs CAP_SYS_ADMIN in the initial user
  * namespace. A command whose work is done by a tapdisk, or waits for someone
@@ -402,6 +447,7 @@ enum blktap_cmd {
 	BLKTAP_CMD_POOL_SET,	/* POOL, and POOL_PAGES or MINOR (move the tap) */
 	BLKTAP_CMD_DONE,	/* to the sender: MINOR ERROR [TEXT] */
 	BLKTAP_CMD_EVENT,	/* to the group: EVENT and MINOR or PID, ... */
+	BLKTAP_CMD_RECALL,	/* MINOR [PID] [TIMEOUT]; DONE: commit, forget extents */
 
 	__BLKTAP_CMD_MAX,
 	BLKTAP_CMD_MAX = __BLKTAP_CMD_MAX - 1
@@ -461,7 +507,8 @@ enum blktap_counter {
 	BLKTAP_C_COPIED,	/* bytes copied to or from the ring */
 	BLKTAP_C_PUNTS,		/* requests that went to the workqueue */
 	BLKTAP_C_RECALLS,	/* times that extents were recalled */
-	BLKTAP_C_EXTENTS,	/* extents held now */
+	BLKTAP_C_EXTENTS,	/* extents held now, at most */
+	BLKTAP_C_MAP_BYTES,	/* memory that they take, at most */
 
 	__BLKTAP_C_MAX,
 	BLKTAP_C_MAX = __BLKTAP_C_MAX - 1

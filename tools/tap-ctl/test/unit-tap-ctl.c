@@ -302,7 +302,7 @@ static void options(void **state)
 	assert_int_equal(args.minor, 1048575);
 	assert_int_equal(args.pid, 0);
 	assert_true(args.json);
-	assert_true(args_ring(&args));
+	assert_false(args_ring(&args));
 	assert_int_equal(PARSE(&some, &args, "-m0", "-a", "x", "--mode=layout"), 0);
 	assert_false(args_ring(&args));
 	assert_int_equal(PARSE(&some, &args, "-m0", "-a", "x", "--mode", "ring"), 0);

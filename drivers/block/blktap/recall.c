@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Taking extents back while the disk is in use: for a tapdisk that recalls a
+ * range, and for a TRIM.
+ *
+ * A range is withdrawn when no I/O uses an extent of it, nothing in it is dirty
+ * and the maps do not have it. New I/O there misses then. While a TRIM is under
+ * way these misses are held: no grant is asked for, or taken, that says where
+ * the blocks are that the tapdisk is giving back.
+ */
+#include <linux/slab.h>
+
+#include "blktap.h"
+
+/**
+ * direct_withdraw - take a range's extents back
+ * @tap: the tap
+ * @first: first sector
+ * @last: last sector
+ *
+ * What is dirty is committed. Context: a work item; waits for I/O in files, and
+ * for the tapdisk to commit. Return: 0; -EAGAIN while somebody else has closed
+ * the layout: wait at the gate; else the error of a sync: the range may be
+ * dirty still.
+ */
+static int direct_withdraw(struct blktap *tap, u64 first, u64 last)
+{
+	struct tap_layout *layout = &tap->direct->layout;
+	bool dirty;
+	int err;
+
+	do {
+		tap_layout_drop(layout, first, last);
+		err = tap_direct_sync(tap);
+		if (err)
+			return err;
+		if (!tap_gate_close(tap))
+			return -EAGAIN;
+		wait_event(tap->wait, tap_gate_drained(tap));
+		/* What landed up to now has been noted. */
+		dirty = tap_layout_dirty_in(layout, first, last);
+		tap_layout_drop(layout, first, last);
+		tap_gate_open(tap);
+	} while (dirty);
+	return 0;
+}
+
+/* Return: the TRIM has its turn, and misses in its range are held. */
+static bool trim_claim(struct blktap *tap, struct tap_cmd *cmd, u64 first,
+		       u64 last)
+{
+	struct tap_direct *direct = tap->direct;
+	bool mine;
+
+	spin_lock(&direct->gate_lock);
+	mine = !direct->trim;
+	if (mine)
+		direct->trim = cmd;
+	else
+		list_add_tail(&cmd->node, &direct->trims);
+	spin_unlock(&direct->gate_lock);
+	if (mine)
+		tap_layout_hold(&direct->layout, first, last);
+	return mine;
+}
+
+/* Ends the hold, and gives the next TRIM its turn. */
+static void trim_release(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+	struct tap_cmd *next;
+
+	tap_layout_unhold(&direct->layout);
+	spin_lock(&direct->gate_lock);
+	direct->trim = NULL;
+	next = list_first_entry_or_null(&direct->trims, struct tap_cmd, node);
+	if (next)
+		list_del_init(&next->node);
+	spin_unlock(&direct->gate_lock);
+	if (next)
+		queue_work(direct->wq, &next->work);
+	/* Those that were held. */
+	tap_ring_pump(tap);
+	tap_ring_kick(&tap->ring);
+}
+
+/**
+ * tap_trim_begin - have the tapdisk give back whole blocks
+ * @tap: the tap
+ * @cmd: the discard, not pinned
+ * @first: first sector
+ * @last: last sector
+ *
+ * Context: a work item. Return: false: the request's work is done again, when
+ * the tapdisk has answered or when it is its turn; true: nothing came of it.
+ */
+bool tap_trim_begin(struct blktap *tap, struct tap_cmd *cmd, u64 first,
+		    u64 last)
+{
+	int err;
+
+	if (!trim_claim(tap, cmd, first, last))
+		return false;
+	err = direct_withdraw(tap, first, last);
+	if (!err) {
+		cmd->trim = TRIM_POSTED;
+		tap_ring_requeue(tap, blk_mq_rq_from_pdu(cmd), BLKTAP_OP_TRIM);
+		return false;
+	}
+	trim_release(tap);
+	if (err != -EAGAIN || READ_ONCE(tap->direct->dead)) {
+		cmd->status = BLK_STS_IOERR;
+		return true;
+	}
+	if (tap_direct_pin(tap, cmd)) {
+		tap_direct_unpin(tap, cmd);
+		queue_work(tap->direct->wq, &cmd->work);
+	}
+	return false;
+}
+
+/**
+ * tap_trim_answered - the ring is done with a TRIM
+ * @cmd: the discard; its status is set
+ *
+ * Context: any that may take spinlocks.
+ */
+void tap_trim_answered(struct tap_cmd *cmd)
+{
+	struct blktap *tap = rq_tap(blk_mq_rq_from_pdu(cmd));
+
+	cmd->trim = TRIM_ANSWERED;
+	queue_work(tap->direct->wq, &cmd->work);
+}
+
+/* The blocks have been given back: what lies where has to be asked again. */
+void tap_trim_end(struct blktap *tap, struct tap_cmd *cmd)
+{
+	cmd->trim = TRIM_NONE;
+	if (cmd->status == BLK_STS_NOTSUPP) {
+		tap->direct->release = false;
+		cmd->status = BLK_STS_OK;
+	}
+	trim_release(tap);
+}
+
+/* The tapdisk knows of its end, or never will. Context: any. */
+void tap_recall_told(struct tap_recall *recall)
+{
+	atomic_dec(&recall->tap->direct->nr_recalls);
+	kfree(recall);
+}
+
+static void recall_work(struct work_struct *work)
+{
+	struct tap_recall *recall = container_of(work, struct tap_recall, work);
+	struct blktap *tap = recall->tap;
+
+	do {
+		wait_event(tap->wait, !tap_gate_closed(tap));
+		recall->error = direct_withdraw(tap, recall->first,
+						    recall->last);
+	} while (recall->error == -EAGAIN && tap_ring_live(&tap->ring));
+
+	spin_lock(&tap->ring.lock);
+	list_add_tail(&recall->node, &tap->direct->recalled);
+	spin_unlock(&tap->ring.lock);
+	tap_ring_pump(tap);
+	tap_ring_kick(&tap->ring);
+}
+
+/**
+ * tap_recall_start - the tapdisk takes a range's extents back (RECALL)
+ * @tap: the tap, locked
+ * @arg: the range; the end is told by a RECALLED request in the ring
+ *
+ * Return: 0; -EINVAL, -ENOTCONN without a disk in layout mode, -EBUSY with too
+ * many under way, -ENOMEM.
+ */
+int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg)
+{
+	struct tap_direct *direct = tap->direct;
+	struct tap_recall *recall;
+
+	lockdep_assert_held(&tap->lock);
+	if (!tap->disk || !direct)
+		return -ENOTCONN;
+	if (!arg->nr_sectors || arg->sector > U64_MAX - arg->nr_sectors)
+		return -EINVAL;
+	if (!atomic_add_unless(&direct->nr_recalls, 1, BLKTAP_RING_SIZE))
+		return -EBUSY;
+	recall = kzalloc(sizeof(*recall), GFP_KERNEL);
+	if (!recall) {
+		atomic_dec(&direct->nr_recalls);
+		return -ENOMEM;
+	}
+	INIT_WORK(&recall->work, recall_work);
+	recall->tap = tap;
+	recall->cookie = arg->cookie;
+	recall->first = arg->sector;
+	recall->last = arg->sector + arg->nr_sectors - 1;
+	tap_layout_drop(&direct->layout, recall->first, recall->last);
+	queue_work(direct->wq, &recall->work);
+	return 0;
+}
+
+/**
+ * tap_recall_take - the next recall whose end is to be told
+ * @tap: the tap, its ring locked
+ *
+ * Return: the recall, for a slot to own till tap_recall_told(), or NULL.
+ */
+struct tap_recall *tap_recall_take(struct blktap *tap)
+{
+	struct tap_recall *recall;
+
+	lockdep_assert_held(&tap->ring.lock);
+	if (!tap->direct)
+		return NULL;
+	recall = list_first_entry_or_null(&tap->direct->recalled,
+					  struct tap_recall, node);
+	if (recall)
+		list_del_init(&recall->node);
+	return recall;
+}
+
+/* The ring request that tells the end of a recall. */
+void tap_recall_fill(const struct tap_recall *recall,
+		     struct blktap_ring_request *req)
+{
+	req->rc.cookie = recall->cookie;
+	req->rc.sector_number = recall->first;
+	req->rc.nr_sectors = recall->last - recall->first + 1;
+	req->rc.error = -recall->error;
+}
+
+/* Forgets what nobody was told of. No work is under way, and no ring. */
+void tap_recall_forget(struct tap_direct *direct)
+{
+	struct tap_recall *recall, *next;
+
+	list_for_each_entry_safe(recall, next, &direct->recalled, node) {
+		list_del(&recall->node);
+		tap_recall_told(recall);
+	}
+}

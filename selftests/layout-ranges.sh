@@ -20,8 +20,9 @@ space_of() {
 
 # null_disk MIB [ATTRIBUTE=VALUE...]: sets NULL to a RAM disk with queues.
 null_disk() {
-	local dir=/sys/kernel/config/nullb/blktap$$ option
+	local name=nullb$BASHPID dir option
 
+	dir=/sys/kernel/config/nullb/$name
 	modprobe -q null_blk nr_devices=0 || true
 	mkdir "$dir"
 	defer rmdir "$dir"
@@ -29,7 +30,9 @@ null_disk() {
 		echo "${option#*=}" >"$dir/${option%%=*}"
 	done
 	echo 1 >"$dir/power"
-	NULL=/dev/nullb$(cat "$dir/index")
+	# Named after its folder, or its number.
+	NULL=/dev/$name
+	[ -b "$NULL" ] || NULL=/dev/nullb$(cat "$dir/index")
 }
 
 # What goes wrong with a disk's data goes wrong with a reference, too.
@@ -172,7 +175,10 @@ recalls_under() { # IMAGE
 	local load n=0
 
 	tap_create "$1"
-	fio_write "$DEV" "$MIB" --rw=randrw --time_based=0 --loops=2 &
+	{
+		fio_write "$DEV" "$MIB" --rw=randrw
+		fio_write "$DEV" "$MIB"
+	} &
 	load=$!
 	while kill -0 "$load" 2>/dev/null; do
 		echo 1 >"$CLASS/blktap$MINOR/recall"

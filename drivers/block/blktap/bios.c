@@ -55,19 +55,6 @@ static struct bio *bio_clone_part(struct tap_cmd *cmd, struct tap_file *file,
 	return bio;
 }
 
-/* Submits with nothing of the submitter's in the way. */
-static void part_submit(struct bio *bio)
-{
-	struct bio_list *bios = current->bio_list;
-	struct blk_plug *plug = current->plug;
-
-	current->plug = NULL;
-	current->bio_list = NULL;
-	submit_bio_noacct(bio);
-	current->plug = plug;
-	current->bio_list = bios;
-}
-
 /* Submits a part. Return: false: there was no memory for all of it. */
 static bool part_submit_all(struct tap_cmd *cmd, struct tap_file *file)
 {
@@ -95,7 +82,7 @@ static bool part_submit_all(struct tap_cmd *cmd, struct tap_file *file)
 		left -= len;
 		skip = 0;
 		atomic_inc(&cmd->refs);
-		part_submit(bio);
+		submit_bio_noacct(bio);
 	}
 	return true;
 }

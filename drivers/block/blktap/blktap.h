@@ -27,6 +27,7 @@
 #include <linux/workqueue.h>
 #include <linux/blktap.h>
 
+#include "compat.h"
 #include "layout.h"
 
 #undef pr_fmt
@@ -548,6 +549,7 @@ void tap_maps_exit(void);
 
 /* hit.c: requests that the kernel serves from the files */
 blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq);
+void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list);
 void tap_hit_punt(struct blktap *tap, struct request *rq);
 void tap_hit_end(struct blktap *tap, struct request *rq, blk_status_t status);
 void tap_hit_by_ring(struct blktap *tap, struct request *rq);
@@ -616,6 +618,7 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params);
 int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size);
 int blktap_disk_remove(struct blktap *tap, bool force);
 bool blktap_disk_claimed(struct blktap *tap);
+void tap_start_request(struct blktap *tap, struct request *rq);
 void tap_cmd_put(struct request *rq, blk_status_t status);
 int blktap_disk_init(void);
 void blktap_disk_exit(void);

@@ -144,6 +144,13 @@ static inline struct gendisk *compat_alloc_disk(struct blk_mq_tag_set *set,
 }
 #endif
 
+/* 6.13: a list of requests is a struct with two ends */
+#if KERNEL_FROM(6, 13)
+#define COMPAT_RQ_LIST	struct rq_list
+#else
+#define COMPAT_RQ_LIST	struct request *
+#endif
+
 /* 6.10: the source of a trace event's string is known from its declaration */
 #if KERNEL_FROM(6, 10)
 #define compat_assign_str(dst, src)	__assign_str(dst)

@@ -65,20 +65,50 @@ static int ring_op(struct request *rq)
 	}
 }
 
+void tap_start_request(struct blktap *tap, struct request *rq)
+{
+	blk_mq_start_request(rq);
+	trace_blktap_queue(tap, rq);
+}
+
+/* @last: of its batch. */
+static blk_status_t disk_queue_one(struct blktap *tap, struct request *rq,
+				   bool last)
+{
+	int op;
+
+	tap_start_request(tap, rq);
+	if (tap->direct)
+		return tap_hit_queue(tap, rq);
+	op = ring_op(rq);
+	if (op < 0)
+		return BLK_STS_NOTSUPP;
+	return tap_ring_queue(tap, rq, op, last);
+}
+
 static blk_status_t disk_queue_rq(struct blk_mq_hw_ctx *hctx,
 				  const struct blk_mq_queue_data *bd)
 {
-	struct blktap *tap = hctx->queue->queuedata;
-	int op;
+	return disk_queue_one(hctx->queue->queuedata, bd->rq, bd->last);
+}
 
-	blk_mq_start_request(bd->rq);
-	trace_blktap_queue(tap, bd->rq);
-	if (tap->direct)
-		return tap_hit_queue(tap, bd->rq);
-	op = ring_op(bd->rq);
-	if (op < 0)
-		return BLK_STS_NOTSUPP;
-	return tap_ring_queue(tap, bd->rq, op, bd->last);
+/* A whole batch, from a plug. */
+static void disk_queue_rqs(COMPAT_RQ_LIST *list)
+{
+	struct blktap *tap = rq_tap(rq_list_peek(list));
+	struct request *rq;
+
+	if (tap->direct) {
+		tap_hit_queue_list(tap, list);
+		return;
+	}
+	while ((rq = rq_list_pop(list))) {
+		blk_status_t status = disk_queue_one(tap, rq, false);
+
+		if (status)
+			tap_cmd_end(rq, status);
+	}
+	tap_ring_kick(&tap->ring);
 }
 
 static void disk_commit_rqs(struct blk_mq_hw_ctx *hctx)
@@ -91,6 +121,7 @@ static void disk_commit_rqs(struct blk_mq_hw_ctx *hctx)
 /* No timeout: how long a tapdisk may take is for the admin to say. */
 static const struct blk_mq_ops disk_mq_ops = {
 	.queue_rq	= disk_queue_rq,
+	.queue_rqs	= disk_queue_rqs,
 	.commit_rqs	= disk_commit_rqs,
 };
 

@@ -209,23 +209,6 @@ static bool part_iter(struct tap_cmd *cmd, struct iov_iter *iter)
 	return true;
 }
 
-/* Calls the file's iterator with nothing of the submitter's in its way. */
-static ssize_t part_call(struct tap_cmd *cmd, struct iov_iter *iter, bool write)
-{
-	const struct file_operations *fops = cmd->iocb.ki_filp->f_op;
-	struct bio_list *bios = current->bio_list;
-	struct blk_plug *plug = current->plug;
-	ssize_t ret;
-
-	current->plug = NULL;
-	current->bio_list = NULL;
-	ret = write ? fops->write_iter(&cmd->iocb, iter) :
-		      fops->read_iter(&cmd->iocb, iter);
-	current->plug = plug;
-	current->bio_list = bios;
-	return ret;
-}
-
 /**
  * tap_file_begin - begin a part's I/O on its file
  * @cmd: the request; its part lies in @file
@@ -252,7 +235,8 @@ bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file)
 	}
 	tap_count_part(tap, cmd->part);
 	atomic_set(&cmd->refs, 2);
-	ret = part_call(cmd, &iter, write);
+	ret = write ? file->file->f_op->write_iter(&cmd->iocb, &iter) :
+		      file->file->f_op->read_iter(&cmd->iocb, &iter);
 	if (ret != -EIOCBQUEUED)
 		part_complete(&cmd->iocb, ret);
 	tap_part_put(cmd);

@@ -319,6 +319,53 @@ static void hit_work(struct work_struct *work)
 	memalloc_noio_restore(noio);
 }
 
+/* Return: BLK_STS_OK; BLK_STS_IOERR: the tap is dead. */
+static blk_status_t hit_queue(struct blktap *tap, struct request *rq)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+
+	INIT_LIST_HEAD(&cmd->node);
+	INIT_WORK(&cmd->work, hit_work);
+	cmd->pinned = false;
+	cmd->landed = false;
+	cmd->pos = 0;
+	cmd->bvec = NULL;
+	cmd->trim = TRIM_NONE;
+	cmd->status = BLK_STS_OK;
+	if (!tap_ring_live(&tap->ring))
+		return BLK_STS_IOERR;
+	if (req_op(rq) == REQ_OP_READ || req_op(rq) == REQ_OP_WRITE)
+		hit_run(tap, rq, true);
+	else
+		queue_work(tap->direct->wq, &cmd->work);
+	return BLK_STS_OK;
+}
+
+/*
+ * What the submitter's task had under way in the block layer: inner requests in
+ * the plug that is being flushed would corrupt its count, and an inner bio on its
+ * list would wait till the outer one is done.
+ */
+struct submitter {
+	struct blk_plug *plug;
+	struct bio_list *bios;
+};
+
+static struct submitter submitter_put_aside(void)
+{
+	struct submitter s = { current->plug, current->bio_list };
+
+	current->plug = NULL;
+	current->bio_list = NULL;
+	return s;
+}
+
+static void submitter_take_back(struct submitter s)
+{
+	current->plug = s.plug;
+	current->bio_list = s.bios;
+}
+
 /**
  * tap_hit_queue - take a block request of a tap in layout mode
  * @tap: the tap
@@ -328,21 +375,35 @@ static void hit_work(struct work_struct *work)
  */
 blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq)
 {
-	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+	struct submitter submitter = submitter_put_aside();
+	blk_status_t status = hit_queue(tap, rq);
 
-	if (!tap_ring_live(&tap->ring))
-		return BLK_STS_IOERR;
-	INIT_LIST_HEAD(&cmd->node);
-	INIT_WORK(&cmd->work, hit_work);
-	cmd->pinned = false;
-	cmd->landed = false;
-	cmd->pos = 0;
-	cmd->bvec = NULL;
-	cmd->trim = TRIM_NONE;
-	cmd->status = BLK_STS_OK;
-	if (req_op(rq) == REQ_OP_READ || req_op(rq) == REQ_OP_WRITE)
-		hit_run(tap, rq, true);
-	else
-		queue_work(tap->direct->wq, &cmd->work);
-	return BLK_STS_OK;
+	submitter_take_back(submitter);
+	return status;
+}
+
+/**
+ * tap_hit_queue_list - take a batch of block requests
+ * @tap: the tap
+ * @list: the requests, not started; empty afterwards
+ *
+ * The image's own device gets them as a batch, too.
+ */
+void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list)
+{
+	struct submitter submitter = submitter_put_aside();
+	struct blk_plug plug;
+	struct request *rq;
+
+	blk_start_plug(&plug);
+	while ((rq = rq_list_pop(list))) {
+		blk_status_t status;
+
+		tap_start_request(tap, rq);
+		status = hit_queue(tap, rq);
+		if (status)
+			tap_hit_end(tap, rq, status);
+	}
+	blk_finish_plug(&plug);
+	submitter_take_back(submitter);
 }

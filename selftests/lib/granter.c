@@ -40,6 +40,7 @@ void granter_create(struct granter *g)
 		.sector_size = B2_SECTOR,
 		.flags = g->flags | BLKTAP_DEVICE_LAYOUT,
 		.trim_block_size = g->flags & BLKTAP_DEVICE_TRIM ? B2_PAGE : 0,
+		.block_size = g->flags & BLKTAP_DEVICE_BLOCK ? GRANTER_CHUNK * B2_SECTOR : 0,
 	};
 
 	CHECK_OK(ioctl(g->tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p));

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Extents that are taken back while the disk is in use: by the tapdisk's own
+ * RECALL, and by the kernel for a TRIM.
+ *
+ * kernels: uml kdbg
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "lib/granter.h"
+#include "lib/state.h"
+
+#define AT		GRANTER_CHUNK		/* a sector that is not the scan's */
+#define FILE_BYTES	((off_t)GRANTER_SECTORS * B2_SECTOR)
+#define COOKIE		0x1234567890abcdefull
+#define RELEASE		(BLKTAP_DEVICE_TRIM | BLKTAP_DEVICE_BLOCK | BLKTAP_DEVICE_RELEASE)
+
+static const struct blktap_extent whole = EXTENT(0, GRANTER_SECTORS, 0, 0, READ_WRITE_DATA);
+static const struct blktap_extent invalid = EXTENT(AT, GRANTER_CHUNK, AT * B2_SECTOR, 0,
+						   INVALID_DATA);
+
+static int recall(struct granter *g, uint64_t sector, uint64_t nr)
+{
+	struct blktap_recall r = { .cookie = COOKIE, .sector = sector, .nr_sectors = nr };
+
+	return ioctl(g->tap.fd, BLKTAP_IOCTL_RECALL, &r);
+}
+
+static void expect_recalled(struct granter *g, uint64_t sector, uint64_t nr)
+{
+	struct blktap_ring_request r;
+
+	granter_next(g, &r, BLKTAP_OP_RECALLED);
+	CHECK(r.rc.cookie == COOKIE && r.rc.sector_number == sector && r.rc.nr_sectors == nr &&
+	      !r.rc.error, "%#llx, %llu + %llu, error %u", r.rc.cookie, r.rc.sector_number,
+	      r.rc.nr_sectors, r.rc.error);
+	CHECK_OK(granter_answer(g, &r, BLKTAP_RSP_OKAY, 0));
+}
+
+/* I/O of one extent, which is granted on demand. */
+static void do_io(struct granter *g, bool write, uint64_t sector, const struct blktap_extent *e)
+{
+	pid_t child = child_start(do_disk_io, granter_io(g, write, sector, 8, 7));
+	struct blktap_ring_request r;
+
+	if (e) {
+		granter_next(g, &r, BLKTAP_OP_LAYOUTGET);
+		CHECK_OK(granter_grant(g, &r, e, 1));
+	}
+	CHECK(child_wait(child) == 0);
+}
+
+static void what_is_recalled_is_asked_for_again(void)
+{
+	int fd = scratch_file(FILE_BYTES);
+	struct granter g = { 0 };
+
+	granter_up(&g, fd);
+	do_io(&g, false, AT, &whole);
+	do_io(&g, true, 2 * AT, NULL);
+	CHECK_OK(recall(&g, AT, GRANTER_CHUNK));
+	expect_recalled(&g, AT, GRANTER_CHUNK);
+	do_io(&g, true, 2 * AT, NULL);
+	do_io(&g, false, AT, &whole);
+	CHECK(g.gets == 2, "%lu upcalls", g.gets);
+	granter_down(&g);
+}
+
+static void a_recall_commits_what_is_dirty(void)
+{
+	int fd = scratch_file(FILE_BYTES);
+	struct blktap_ring_request r;
+	struct granter g = { 0 };
+
+	granter_up(&g, fd);
+	do_io(&g, true, AT + 8, &invalid);
+	CHECK_OK(recall(&g, AT, GRANTER_CHUNK));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTCOMMIT);
+	CHECK(r.lc.nr_ranges == 1 && g.pages[r.id][0].sector == AT + 8 &&
+	      g.pages[r.id][0].nr_sectors == 8);
+	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_OKAY, 0));
+	expect_recalled(&g, AT, GRANTER_CHUNK);
+	do_io(&g, false, AT + 8, &whole);
+	granter_down(&g);
+}
+
+/* An answer that was on its way when the range was recalled says nothing any more. */
+static void a_grant_from_before_a_recall_is_stale(void)
+{
+	int fd = scratch_file(FILE_BYTES);
+	struct blktap_ring_request r;
+	struct granter g = { 0 };
+	pid_t child;
+
+	granter_up(&g, fd);
+	child = child_start(do_disk_io, granter_io(&g, false, AT, 8, 7));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTGET);
+	CHECK_OK(recall(&g, AT, 8));
+	CHECK_OK(granter_grant(&g, &r, &whole, 1));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTGET);
+	CHECK_OK(granter_grant(&g, &r, &whole, 1));
+	CHECK(child_wait(child) == 0);
+	expect_recalled(&g, AT, 8);
+	granter_down(&g);
+}
+
+static void a_refused_commit_is_told(void)
+{
+	int fd = scratch_file(FILE_BYTES);
+	struct blktap_ring_request r;
+	struct granter g = { 0 };
+
+	granter_up(&g, fd);
+	do_io(&g, true, AT, &invalid);
+	CHECK_OK(recall(&g, AT, 8));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTCOMMIT);
+	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_ERROR, 0));
+	granter_next(&g, &r, BLKTAP_OP_RECALLED);
+	CHECK(r.rc.error == EIO, "error %u", r.rc.error);
+	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_OKAY, 0));
+	/* It is dirty still, and in use. */
+	do_io(&g, false, AT, NULL);
+	granter_clear(&g);
+}
+
+static void bad_recalls(void)
+{
+	struct granter g = { 0 };
+	int refused = 0;
+
+	granter_map(&g);
+	CHECK_ERRNO(recall(&g, 0, 8), ENOTCONN);
+	granter_create(&g);
+	CHECK_ERRNO(recall(&g, 0, 0), EINVAL);
+	CHECK_ERRNO(recall(&g, ~0ull, 2), EINVAL);
+	/* Far past the end there is nothing, which is soon taken back. */
+	CHECK_OK(recall(&g, 1ull << 60, 1));
+	expect_recalled(&g, 1ull << 60, 1);
+	for (int i = 0; i < 2 * BLKTAP_RING_SIZE; i++)
+		refused += recall(&g, AT, 8) && errno == EBUSY;
+	CHECK(refused == BLKTAP_RING_SIZE, "%d refused", refused);
+	for (int i = 0; i < BLKTAP_RING_SIZE; i++)
+		expect_recalled(&g, AT, 8);
+	granter_down(&g);
+}
+
+/* The tap is cleared away with a recall that nobody was told the end of. */
+static void an_untold_recall_goes_with_its_tap(void)
+{
+	int fd = scratch_file(FILE_BYTES);
+	struct granter g = { 0 };
+
+	granter_up(&g, fd);
+	do_io(&g, true, AT, &invalid);
+	CHECK_OK(recall(&g, AT, 8));
+	granter_clear(&g);
+}
+
+/* --- TRIM of whole blocks --------------------------------------------------------- */
+
+struct discard {
+	char node[64];
+	uint64_t range[2];
+};
+
+static int do_discard(void *arg)
+{
+	struct discard *d = arg;
+	int fd = open(d->node, O_RDWR | O_CLOEXEC);
+	int err = fd < 0 || ioctl(fd, BLKDISCARD, d->range) ? errno : 0;
+
+	close(fd);
+	return err;
+}
+
+static pid_t start_discard(struct granter *g, uint64_t sector, uint64_t nr)
+{
+	struct discard *d = shared_alloc(sizeof(*d));
+
+	snprintf(d->node, sizeof(d->node), "%s", g->tap.disk_node);
+	d->range[0] = sector * B2_SECTOR;
+	d->range[1] = nr * B2_SECTOR;
+	return child_start(do_discard, d);
+}
+
+static void expect_trim(struct granter *g, struct blktap_ring_request *r, uint64_t sector,
+			uint64_t nr)
+{
+	granter_next(g, r, BLKTAP_OP_TRIM);
+	CHECK(r->tr.sector_number == sector && r->tr.nr_sectors == nr, "%llu + %llu",
+	      r->tr.sector_number, r->tr.nr_sectors);
+}
+
+/* The blocks go to the tapdisk; what is a part of one is punched by the kernel. */
+static void whole_blocks_are_trimmed(void)
+{
+	struct granter g = { .flags = RELEASE };
+	int fd = scratch_file(FILE_BYTES);
+	struct blktap_ring_request r;
+	pid_t child;
+
+	scratch_fill(fd, AT * B2_SECTOR, 3 * AT * B2_SECTOR, 0x77);
+	granter_up(&g, fd);
+	do_io(&g, false, AT, &whole);
+	child = start_discard(&g, AT, GRANTER_CHUNK + 64);
+	expect_trim(&g, &r, AT, GRANTER_CHUNK);
+	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_OKAY, 0));
+	CHECK(child_wait(child) == 0);
+	scratch_expect(fd, AT * B2_SECTOR, AT * B2_SECTOR, 0x77);
+	scratch_expect(fd, 2 * AT * B2_SECTOR, 64 * B2_SECTOR, 0);
+	scratch_expect(fd, (2 * AT + 64) * B2_SECTOR, AT * B2_SECTOR, 0x77);
+	do_io(&g, false, AT, &whole);
+	granter_down(&g);
+}
+
+/* Nobody asks where the blocks are, and nobody is told, while they are given back. */
+static void a_trim_holds_its_blocks_misses(void)
+{
+	struct granter g = { .flags = RELEASE };
+	int fd = scratch_file(FILE_BYTES);
+	struct blktap_ring_request trim, r;
+	const struct blktap_extent third = EXTENT(2 * AT, AT, 0, 0, NONE_DATA);
+	pid_t discard, held, other;
+
+	granter_up(&g, fd);
+	do_io(&g, false, AT, &whole);
+	CHECK_OK(recall(&g, 2 * AT, AT));
+	expect_recalled(&g, 2 * AT, AT);
+	discard = start_discard(&g, AT, GRANTER_CHUNK);
+	expect_trim(&g, &trim, AT, GRANTER_CHUNK);
+
+	held = child_start(do_disk_io, granter_io(&g, false, AT, 8, 7));
+	nap_ms(200);
+	CHECK(!granter_take(&g, &r), "operation %u of a block that is trimmed", r.operation);
+
+	/* A wide answer speaks of the held block: it is not taken; a narrow one is. */
+	other = child_start(do_disk_io, granter_io(&g, false, 2 * AT, 8, 7));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTGET);
+	CHECK(r.lg.sector_number >= 2 * AT, "sector %llu", r.lg.sector_number);
+	CHECK_OK(granter_grant(&g, &r, &whole, 1));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTGET);
+	CHECK_OK(granter_grant(&g, &r, &third, 1));
+	CHECK(child_wait(other) == 0);
+
+	CHECK_OK(granter_answer(&g, &trim, BLKTAP_RSP_OKAY, 0));
+	CHECK(child_wait(discard) == 0);
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTGET);
+	CHECK(r.lg.sector_number == AT, "sector %llu", r.lg.sector_number);
+	CHECK_OK(granter_grant(&g, &r, &whole, 1));
+	CHECK(child_wait(held) == 0);
+	granter_down(&g);
+}
+
+static void trims_take_turns(void)
+{
+	struct granter g = { .flags = RELEASE };
+	struct blktap_ring_request r[2];
+	pid_t children[2];
+
+	granter_up(&g, -1);
+	children[0] = start_discard(&g, AT, GRANTER_CHUNK);
+	expect_trim(&g, &r[0], AT, GRANTER_CHUNK);
+	children[1] = start_discard(&g, 2 * AT, GRANTER_CHUNK);
+	nap_ms(200);
+	CHECK(!granter_take(&g, &r[1]), "operation %u beside a TRIM", r[1].operation);
+	CHECK_OK(granter_answer(&g, &r[0], BLKTAP_RSP_OKAY, 0));
+	expect_trim(&g, &r[1], 2 * AT, GRANTER_CHUNK);
+	CHECK_OK(granter_answer(&g, &r[1], BLKTAP_RSP_ERROR, 0));
+	CHECK(child_wait(children[0]) == 0);
+	CHECK(child_wait(children[1]) == EIO);
+	granter_down(&g);
+}
+
+static void trims_end_with_their_tap(void)
+{
+	struct granter g = { .flags = RELEASE };
+	struct blktap_ring_request r;
+	pid_t children[2];
+
+	granter_up(&g, -1);
+	children[0] = start_discard(&g, AT, GRANTER_CHUNK);
+	expect_trim(&g, &r, AT, GRANTER_CHUNK);
+	children[1] = start_discard(&g, 2 * AT, GRANTER_CHUNK);
+	nap_ms(100);
+	granter_clear(&g);
+	for (int i = 0; i < 2; i++)
+		CHECK(child_wait(children[i]) == EIO);
+}
+
+static void release_needs_trim_and_a_block(void)
+{
+	struct blktap_params p = {
+		.capacity = GRANTER_SECTORS, .sector_size = B2_SECTOR,
+		.flags = BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_RELEASE | BLKTAP_DEVICE_BLOCK,
+		.block_size = GRANTER_CHUNK * B2_SECTOR,
+	};
+	struct granter g = { 0 };
+
+	granter_map(&g);
+	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p), EINVAL);
+	p.flags = BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_BLOCK;
+	for (uint32_t size = 1; size < 4096; size <<= 1) {
+		p.block_size = size;
+		CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p), EINVAL);
+	}
+	p.block_size = 3 << 20;
+	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p), EINVAL);
+	p.block_size = 512 << 20;
+	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p), EINVAL);
+	granter_create(&g);
+	granter_down(&g);
+}
+
+static const struct ktap_case cases[] = {
+	KTAP_CASE(what_is_recalled_is_asked_for_again),
+	KTAP_CASE(a_recall_commits_what_is_dirty),
+	KTAP_CASE(a_grant_from_before_a_recall_is_stale),
+	KTAP_CASE(a_refused_commit_is_told),
+	KTAP_CASE(bad_recalls),
+	KTAP_CASE(an_untold_recall_goes_with_its_tap),
+	KTAP_CASE(whole_blocks_are_trimmed),
+	KTAP_CASE(a_trim_holds_its_blocks_misses),
+	KTAP_CASE(trims_take_turns),
+	KTAP_CASE(trims_end_with_their_tap),
+	KTAP_CASE(release_needs_trim_and_a_block),
+};
+
+KTAP_MAIN(cases, &state_checks)

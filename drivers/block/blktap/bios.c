@@ -44,7 +44,8 @@ static struct bio *bio_clone_part(struct tap_cmd *cmd, struct tap_file *file,
 
 	if (!bio)
 		return NULL;
-	bio->bi_opf &= ~REQ_NOWAIT;
+	/* Flushes and FUA of the disk come as requests of their own. */
+	bio->bi_opf &= ~(REQ_NOWAIT | REQ_PREFLUSH | REQ_FUA);
 	if (cmd->nowait)
 		bio->bi_opf |= REQ_NOWAIT;
 	if (skip)
@@ -87,6 +88,17 @@ static bool part_submit_all(struct tap_cmd *cmd, struct tap_file *file)
 	return true;
 }
 
+/*
+ * What the device's queue may let wait in spite of REQ_NOWAIT: writeback, for
+ * the sake of its own throttling.
+ */
+static bool may_wait(struct request *rq)
+{
+	const blk_opf_t direct = REQ_SYNC | REQ_IDLE;
+
+	return rq_writes(rq) && (rq->cmd_flags & direct) != direct;
+}
+
 /**
  * tap_bio_begin - begin a part's I/O on its block device
  * @cmd: the request; its part lies in @file
@@ -100,9 +112,10 @@ static bool part_submit_all(struct tap_cmd *cmd, struct tap_file *file)
  */
 bool tap_bio_begin(struct tap_cmd *cmd, struct tap_file *file)
 {
-	struct blktap *tap = rq_tap(blk_mq_rq_from_pdu(cmd));
+	struct request *rq = blk_mq_rq_from_pdu(cmd);
+	struct blktap *tap = rq_tap(rq);
 
-	if (cmd->nowait && (!bdev_nowait(file->bdev) ||
+	if (cmd->nowait && (!bdev_nowait(file->bdev) || may_wait(rq) ||
 			    !tap_stack_left()))
 		return false;
 	tap_count_part(tap, cmd->part);

@@ -117,6 +117,7 @@ enum tap_trim {
 	TRIM_NONE,
 	TRIM_POSTED,		/* with the ring */
 	TRIM_ANSWERED,		/* its work is to go on */
+	TRIM_DONE,		/* what is left is the edges of the discard */
 };
 
 /**
@@ -131,6 +132,7 @@ enum tap_trim {
  * @work: what needs a context of its own (layout mode, as all that follows)
  * @pinned: holds a reference on tap_direct.users
  * @landed: @ext's part is written, and not yet noted as dirty
+ * @crowded: too much is dirty: a commit comes first
  * @nowait: the part was issued in the submitter's context
  * @bios: the part is bios; else a kiocb
  * @iomode: BLKTAP_IOMODE_* of what it misses
@@ -154,6 +156,7 @@ struct tap_cmd {
 	struct work_struct work;
 	bool pinned;
 	bool landed;
+	bool crowded;
 	bool nowait;
 	bool bios;
 	u8 iomode;
@@ -188,7 +191,8 @@ struct tap_commit {
 /**
  * struct tap_recall - a range that the tapdisk recalls
  * @work: withdraws it
- * @node: in tap_direct.recalled, when that is done and not told yet
+ * @node: in tap_direct.gate_recalls while the layout is closed; in
+ *	tap_ring.recalled when it is done and not told yet
  * @tap: the tap
  * @cookie: the tapdisk's
  * @first: first sector
@@ -233,6 +237,7 @@ struct tap_direct_counters {
  * @maps_node: in the list of all maps
  * @block: sectors in which the image allocates
  * @release: whole blocks that are discarded go to the tapdisk
+ * @flush: FLUSH goes to the tapdisk where data went over the ring
  * @users: I/O that uses extents
  * @closed: @users is killed: requests go to @gate
  * @closed_op: by an operation, that will open it; else by a withdrawal
@@ -240,21 +245,22 @@ struct tap_direct_counters {
  * @gate_lock: protects what follows up to @trims
  * @gate: tap_cmds that wait for the layout to be open again
  * @trim: the discard whose TRIM is under way
+ * @gate_recalls: recalls that wait for that
  * @trims: discards that wait for their turn
- * @nr_recalls: recalls that the tapdisk has not been told the end of
- * @recalled: those that it can be told of now; under tap_ring.lock
  * @files: registered files, by index; written before an extent may name them,
  *	and forgotten when none does
  * @files_lock: protects that, against other writers
  * @nr_files: how many
  * @bvecs: pool of arrays for requests of several bios
  * @bios: for parts on block devices
- * @wq: for I/O on its files and for flushes; its own, since they may wait for
- *	what another tap has
+ * @wq: for I/O on its files; its own, since that may wait for what another tap
+ *	has
+ * @wait_wq: for what waits for the tapdisk, or for what is queued on @wq
  * @busy: an operation relies on all this; by blktap.lock
  * @sync: tap_direct_sync() for an operation, or because much is dirty
- * @synced: when @sync is done
- * @sync_error: its result
+ * @sync_wanted: how often it was wanted; under @gate_lock, as the next two
+ * @sync_done: what of that its last run, which has ended, knew when it began
+ * @sync_error: that run's result
  * @failed: the first error of a file's sync: what it lost may not be committed
  * @sync_lock: one at a time makes data durable and commits
  * @commit: the commit that it waits for
@@ -274,25 +280,27 @@ struct tap_direct {
 	struct list_head maps_node;
 	u32 block;
 	bool release;
+	bool flush;
 	struct percpu_ref users;
 	bool closed;
 	bool closed_op;
 	bool dead;
-	spinlock_t gate_lock;	/* closed, dead, gate, trim, trims */
+	spinlock_t gate_lock;	/* closed, dead, gate.., trim.., sync_.. */
 	struct list_head gate;
+	struct list_head gate_recalls;
 	struct tap_cmd *trim;
 	struct list_head trims;
-	atomic_t nr_recalls;
-	struct list_head recalled;
 	struct tap_file files[BLKTAP_FILES_MAX];
 	spinlock_t files_lock;	/* files, nr_files: who writes them */
 	unsigned int nr_files;
 	mempool_t bvecs;
 	struct bio_set bios;
 	struct workqueue_struct *wq;
+	struct workqueue_struct *wait_wq;
 	bool busy;
 	struct work_struct sync;
-	struct completion synced;
+	u64 sync_wanted;
+	u64 sync_done;
 	int sync_error;
 	int failed;
 	struct mutex sync_lock;	/* commit, failed; files against files_forget() */
@@ -343,6 +351,8 @@ struct tap_counters {
  * @waiting: tap_cmds of which parts have no slot yet, in order
  * @nr_waiting: how many
  * @commit: a LAYOUTCOMMIT to be posted or under way, or NULL
+ * @recalled: recalls whose end the tapdisk can be told
+ * @nr_recalls: recalls whose end it has not been told
  * @layout: the pages of the layout mapping; NULL where there is none
  * @count: counters
  * @slots: the slots
@@ -372,6 +382,8 @@ struct tap_ring {
 	struct list_head waiting;
 	unsigned int nr_waiting;
 	struct tap_commit *commit;
+	struct list_head recalled;
+	unsigned int nr_recalls;
 	struct page *layout[BLKTAP_RING_SIZE];
 	struct tap_counters count;
 	struct tap_slot slots[BLKTAP_RING_SIZE];
@@ -520,12 +532,13 @@ void tap_upcall_end(struct blktap *tap, struct list_head *parked,
 struct tap_direct *tap_direct_get(struct blktap *tap);
 void tap_direct_free(struct blktap *tap);
 int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg);
-int tap_direct_close(struct blktap *tap, unsigned long deadline);
+int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up);
 void tap_direct_forget(struct blktap *tap);
 void tap_direct_open(struct blktap *tap);
 void tap_direct_abort(struct blktap *tap);
 int tap_direct_sync(struct blktap *tap);
 int tap_direct_sync_until(struct blktap *tap, unsigned long deadline);
+int tap_direct_sync_or_give_up(struct blktap *tap, unsigned long deadline);
 bool tap_direct_use(struct blktap *tap, bool use);
 void tap_direct_forget_files(struct blktap *tap);
 bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd);
@@ -536,7 +549,7 @@ void tap_direct_count(struct tap_direct *direct,
 bool tap_gate_close(struct blktap *tap);
 bool tap_gate_drained(struct blktap *tap);
 void tap_gate_open(struct blktap *tap);
-bool tap_gate_closed(struct blktap *tap);
+bool tap_gate_wait(struct blktap *tap, struct tap_recall *recall);
 
 /* shrink.c: how much memory the maps take */
 void tap_maps_add(struct tap_direct *direct);
@@ -576,7 +589,7 @@ struct tap_recall *tap_recall_take(struct blktap *tap);
 void tap_recall_fill(const struct tap_recall *recall,
 		     struct blktap_ring_request *req);
 void tap_recall_told(struct tap_recall *recall);
-void tap_recall_forget(struct tap_direct *direct);
+void tap_recall_forget(struct blktap *tap);
 
 static inline struct blktap *rq_tap(struct request *rq)
 {
@@ -586,6 +599,19 @@ static inline struct blktap *rq_tap(struct request *rq)
 static inline bool rq_writes(struct request *rq)
 {
 	return req_op(rq) == REQ_OP_WRITE;
+}
+
+/* Where a request's work is done. */
+static inline struct workqueue_struct *rq_wq(struct blktap *tap,
+					     struct request *rq)
+{
+	switch (req_op(rq)) {
+	case REQ_OP_FLUSH:
+	case REQ_OP_DISCARD:
+		return tap->direct->wait_wq;
+	default:
+		return tap->direct->wq;
+	}
 }
 
 /* A part's I/O is begun. */

@@ -28,9 +28,19 @@ static void users_drained(struct percpu_ref *ref)
 static void sync_work(struct work_struct *work)
 {
 	struct tap_direct *direct = container_of(work, struct tap_direct, sync);
+	struct blktap *tap = direct->tap;
+	u64 wanted;
+	int err;
 
-	direct->sync_error = tap_direct_sync(direct->tap);
-	complete_all(&direct->synced);
+	spin_lock(&direct->gate_lock);
+	wanted = direct->sync_wanted;
+	spin_unlock(&direct->gate_lock);
+	err = tap_direct_sync(tap);
+	spin_lock(&direct->gate_lock);
+	direct->sync_error = err;
+	direct->sync_done = wanted;
+	spin_unlock(&direct->gate_lock);
+	wake_up_all(&tap->wait);
 }
 
 static struct tap_direct *direct_alloc(struct blktap *tap)
@@ -44,12 +54,11 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 	spin_lock_init(&direct->files_lock);
 	INIT_LIST_HEAD(&direct->gate);
 	INIT_LIST_HEAD(&direct->trims);
-	INIT_LIST_HEAD(&direct->recalled);
+	INIT_LIST_HEAD(&direct->gate_recalls);
 	mutex_init(&direct->sync_lock);
 	mutex_init(&direct->scratch_lock);
 	tap_layout_init(&direct->layout);
 	INIT_WORK(&direct->sync, sync_work);
-	init_completion(&direct->synced);
 	direct->count = alloc_percpu(struct tap_direct_counters);
 	if (!direct->count)
 		goto out_free;
@@ -63,11 +72,18 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 		goto out_bios;
 	direct->wq = alloc_workqueue("blktap-io/%u", WQ_UNBOUND | WQ_MEM_RECLAIM,
 				     0, tap->minor);
-	if (direct->wq) {
+	if (!direct->wq)
+		goto out_ref;
+	direct->wait_wq = alloc_workqueue("blktap-wait/%u",
+					  WQ_UNBOUND | WQ_MEM_RECLAIM, 0,
+					  tap->minor);
+	if (direct->wait_wq) {
 		tap_maps_add(direct);
 		return direct;
 	}
 
+	destroy_workqueue(direct->wq);
+out_ref:
 	percpu_ref_exit(&direct->users);
 out_bios:
 	bioset_exit(&direct->bios);
@@ -108,7 +124,8 @@ static void files_forget(struct tap_direct *direct)
 
 /**
  * tap_direct_free - end a tap's layout mode
- * @tap: the tap, locked; there is no disk, so no request
+ * @tap: the tap, locked; there is no disk, so no request, and the ring is not
+ *	live or has nothing to do: what is queued comes to its end
  */
 void tap_direct_free(struct blktap *tap)
 {
@@ -117,12 +134,13 @@ void tap_direct_free(struct blktap *tap)
 	lockdep_assert_held(&tap->lock);
 	if (!direct)
 		return;
-	tap->direct = NULL;
 	tap_maps_del(direct);
+	destroy_workqueue(direct->wait_wq);
 	destroy_workqueue(direct->wq);
-	/* users_drained() may run still, though there are no users. */
+	tap_recall_forget(tap);
+	WRITE_ONCE(tap->direct, NULL);
+	/* For tap_direct_abort(), and for a users_drained() that is late. */
 	synchronize_rcu();
-	tap_recall_forget(direct);
 	files_forget(direct);
 	tap_layout_destroy(&direct->layout);
 	percpu_ref_exit(&direct->users);
@@ -280,12 +298,18 @@ void tap_direct_unpin(struct blktap *tap, struct tap_cmd *cmd)
 static void gate_take(struct tap_direct *direct, bool open,
 		      struct list_head *waited)
 {
+	struct tap_recall *recall, *next;
+
 	spin_lock(&direct->gate_lock);
 	if (open)
 		direct->closed = false;
 	else
 		direct->dead = true;
 	list_splice_init(&direct->gate, waited);
+	list_for_each_entry_safe(recall, next, &direct->gate_recalls, node) {
+		list_del_init(&recall->node);
+		queue_work(direct->wait_wq, &recall->work);
+	}
 	spin_unlock(&direct->gate_lock);
 }
 
@@ -321,12 +345,18 @@ bool tap_gate_drained(struct blktap *tap)
 	return percpu_ref_is_zero(&tap->direct->users);
 }
 
-/* Somebody has it closed; not where nobody will use it any more. */
-bool tap_gate_closed(struct blktap *tap)
+/* Return: it is closed, and the recall's work is done again when it opens. */
+bool tap_gate_wait(struct blktap *tap, struct tap_recall *recall)
 {
 	struct tap_direct *direct = tap->direct;
+	bool wait;
 
-	return READ_ONCE(direct->closed) && !READ_ONCE(direct->dead);
+	spin_lock(&direct->gate_lock);
+	wait = direct->closed && !direct->dead;
+	if (wait)
+		list_add_tail(&recall->node, &direct->gate_recalls);
+	spin_unlock(&direct->gate_lock);
+	return wait;
 }
 
 /* Lets requests use the layout again. */
@@ -361,11 +391,14 @@ void tap_direct_open(struct blktap *tap)
 void tap_direct_abort(struct blktap *tap)
 {
 	struct tap_cmd *cmd, *next;
+	struct tap_direct *direct;
 	LIST_HEAD(waited);
 
-	if (!tap->direct)
-		return;
-	gate_take(tap->direct, false, &waited);
+	rcu_read_lock();
+	direct = READ_ONCE(tap->direct);
+	if (direct)
+		gate_take(direct, false, &waited);
+	rcu_read_unlock();
 	wake_up_all(&tap->wait);
 	list_for_each_entry_safe(cmd, next, &waited, node) {
 		list_del_init(&cmd->node);
@@ -377,11 +410,12 @@ void tap_direct_abort(struct blktap *tap)
  * tap_direct_close - stop using the layout
  * @tap: the tap; one at a time closes and opens
  * @deadline: in jiffies
+ * @give_up: what a failed sync has lost is no hindrance
  *
  * When this returns 0 all is committed and no I/O is in flight in files. Else
  * the gate is open again. Context: sleeps.
  */
-int tap_direct_close(struct blktap *tap, unsigned long deadline)
+int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up)
 {
 	long left = max_t(long, deadline - jiffies, 0);
 	struct tap_direct *direct = tap->direct;
@@ -400,7 +434,8 @@ int tap_direct_close(struct blktap *tap, unsigned long deadline)
 				     tap_gate_drained(tap), left))
 		err = -ETIMEDOUT;
 	if (!err)
-		err = tap_direct_sync_until(tap, deadline);
+		err = give_up ? tap_direct_sync_or_give_up(tap, deadline) :
+				tap_direct_sync_until(tap, deadline);
 	if (err)
 		tap_direct_open(tap);
 	return err;
@@ -410,7 +445,7 @@ int tap_direct_close(struct blktap *tap, unsigned long deadline)
 void tap_direct_forget(struct blktap *tap)
 {
 	if (tap->direct)
-		tap_layout_drop(&tap->direct->layout, 0, U64_MAX);
+		tap_layout_forget(&tap->direct->layout);
 }
 
 /**
@@ -528,13 +563,39 @@ int tap_direct_sync_until(struct blktap *tap, unsigned long deadline)
 {
 	long left = max_t(long, deadline - jiffies, 0);
 	struct tap_direct *direct = tap->direct;
+	int err = -ETIMEDOUT;
+	u64 want;
 
-	reinit_completion(&direct->synced);
-	queue_work(direct->wq, &direct->sync);
-	left = wait_for_completion_interruptible_timeout(&direct->synced, left);
-	if (left <= 0)
-		return -ETIMEDOUT;
-	return direct->sync_error;
+	spin_lock(&direct->gate_lock);
+	want = ++direct->sync_wanted;
+	spin_unlock(&direct->gate_lock);
+	queue_work(direct->wait_wq, &direct->sync);
+	left = wait_event_idle_timeout(tap->wait, READ_ONCE(direct->sync_done) >=
+						  want, left);
+	spin_lock(&direct->gate_lock);
+	if (direct->sync_done >= want)
+		err = direct->sync_error;
+	spin_unlock(&direct->gate_lock);
+	return err;
+}
+
+/**
+ * tap_direct_sync_or_give_up - the same, but what is lost is no hindrance
+ * @tap: the tap
+ * @deadline: in jiffies
+ *
+ * After a file's sync has failed it can't be known what of it is there: the
+ * flushes have said so. What was dirty then is not committed.
+ */
+int tap_direct_sync_or_give_up(struct blktap *tap, unsigned long deadline)
+{
+	int err = tap_direct_sync_until(tap, deadline);
+
+	if (!err || !READ_ONCE(tap->direct->failed))
+		return err;
+	pr_err("tap %u: a sync of its image has failed (%d): what was not flushed before is lost\n",
+	       tap->minor, READ_ONCE(tap->direct->failed));
+	return 0;
 }
 
 /* Adds up the counters of all CPUs. */

@@ -37,8 +37,16 @@ static int range_fallocate(const struct file_range *r, int mode)
 			     r->sector << SECTOR_SHIFT, r->nr << SECTOR_SHIFT);
 }
 
-static void range_discard(const struct file_range *r)
+/* A device's own cache, which what is done to the device would pass by. */
+static bool in_page_cache(struct blktap *tap, struct tap_file *file)
 {
+	return file->bdev && !tap_bio_serves(tap, file);
+}
+
+static void range_discard(struct blktap *tap, const struct file_range *r)
+{
+	if (in_page_cache(tap, r->file))
+		return;
 	if (!r->file->bdev)
 		range_fallocate(r, FALLOC_FL_PUNCH_HOLE);
 	else if (bdev_max_discard_sectors(r->file->bdev))
@@ -46,10 +54,13 @@ static void range_discard(const struct file_range *r)
 }
 
 /* What neither way can do the submitter does by writing zeroes. */
-static int range_zero(const struct file_range *r, bool unmap)
+static int range_zero(struct blktap *tap, const struct file_range *r,
+		      bool unmap)
 {
 	int err = -EOPNOTSUPP;
 
+	if (in_page_cache(tap, r->file))
+		return err;
 	if (r->file->bdev)
 		return blkdev_issue_zeroout(r->file->bdev, r->sector, r->nr,
 					    GFP_NOIO, unmap ? 0 :
@@ -66,15 +77,14 @@ static void discard_range(struct blktap *tap, u64 sector, u64 end)
 {
 	struct tap_extent ext;
 
-	while (sector < end && tap_layout_find(&tap->direct->layout, sector,
-					       true, &ext)) {
-		u64 last = min(ext.last, end - 1);
-		struct file_range r = range_of(tap, &ext, sector,
-					       last - sector + 1);
+	while (sector < end && tap_layout_next(&tap->direct->layout, sector,
+					       end - 1, &ext)) {
+		struct file_range r = range_of(tap, &ext, ext.first,
+					       ext.last - ext.first + 1);
 
 		if (ext.state == BLKTAP_EXT_READ_WRITE_DATA)
-			range_discard(&r);
-		sector = last + 1;
+			range_discard(tap, &r);
+		sector = ext.last + 1;
 	}
 }
 
@@ -126,7 +136,8 @@ void tap_discard(struct blktap *tap, struct request *rq)
 
 	if (cmd->trim == TRIM_ANSWERED)
 		tap_trim_end(tap, cmd);
-	else if (whole_blocks(tap, rq, &first, &end) &&
+	else if (cmd->trim == TRIM_NONE &&
+		 whole_blocks(tap, rq, &first, &end) &&
 		 !tap_trim_begin(tap, cmd, first, end - 1))
 		return;
 	discard_rest(tap, rq);
@@ -155,7 +166,7 @@ static int zeroes_part(struct blktap *tap, struct request *rq, u64 sector,
 
 	if (cmd->ext.state == BLKTAP_EXT_NONE_DATA)
 		return 0;
-	err = range_zero(&r, !(rq->cmd_flags & REQ_NOUNMAP));
+	err = range_zero(tap, &r, !(rq->cmd_flags & REQ_NOUNMAP));
 	if (!err && cmd->ext.state == BLKTAP_EXT_INVALID_DATA)
 		tap_layout_dirty(&tap->direct->layout, &cmd->ext, sector,
 				 sector + nr - 1);

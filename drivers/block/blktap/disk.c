@@ -212,7 +212,7 @@ static int parse_trim(const struct blktap_params *p, struct disk_limits *l)
 
 static int parse_block(const struct blktap_params *p, struct disk_limits *l)
 {
-	if (p->block_size < PAGE_SIZE || p->block_size > BLOCK_SIZE_MAX ||
+	if (p->__pad2 || p->block_size < PAGE_SIZE || p->block_size > BLOCK_SIZE_MAX ||
 	    !is_power_of_2(p->block_size))
 		return -EINVAL;
 	l->chunk = p->block_size;
@@ -313,6 +313,7 @@ static int disk_choose_mode(struct blktap *tap,
 	direct = tap_direct_get(tap);
 	if (!direct)
 		return -ENOMEM;
+	direct->flush = params->flags & BLKTAP_DEVICE_FLUSH;
 	direct->release = params->flags & BLKTAP_DEVICE_RELEASE;
 	direct->block = params->block_size >> SECTOR_SHIFT;
 	return 0;
@@ -390,8 +391,10 @@ static bool direct_needs_disk(struct blktap *tap)
 {
 	struct tap_direct *direct = tap->direct;
 
-	return direct && (direct->busy || (tap_ring_live(&tap->ring) &&
-					   tap_layout_is_dirty(&direct->layout)));
+	if (!direct || !tap_ring_live(&tap->ring))
+		return direct && direct->busy;
+	return direct->busy || READ_ONCE(tap->ring.nr_recalls) ||
+	       (!direct->failed && tap_layout_is_dirty(&direct->layout));
 }
 
 /*

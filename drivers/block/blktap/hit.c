@@ -49,7 +49,7 @@ void tap_hit_punt(struct blktap *tap, struct request *rq)
 	if (cmd->pinned && !cmd->landed)
 		tap_direct_unpin(tap, cmd);
 	this_cpu_inc(tap->direct->count->punts);
-	queue_work(tap->direct->wq, &cmd->work);
+	queue_work(rq_wq(tap, rq), &cmd->work);
 }
 
 /* Zeroes the pages of a part. */
@@ -201,6 +201,14 @@ static bool part_find(struct blktap *tap, struct request *rq)
 	return true;
 }
 
+/* Too much is dirty for more: it waits for a commit of what there is. */
+static void hit_commit_first(struct blktap *tap, struct tap_cmd *cmd)
+{
+	tap_direct_unpin(tap, cmd);
+	cmd->crowded = true;
+	queue_work(tap->direct->wait_wq, &cmd->work);
+}
+
 /* Serves a request as far as it goes in this context. */
 static void hit_run(struct blktap *tap, struct request *rq, bool nowait)
 {
@@ -219,6 +227,11 @@ static void hit_run(struct blktap *tap, struct request *rq, bool nowait)
 						      BLKTAP_IOMODE_READ;
 			tap_direct_unpin(tap, cmd);
 			tap_ring_requeue(tap, rq, BLKTAP_OP_LAYOUTGET);
+			return;
+		}
+		if (cmd->ext.state == BLKTAP_EXT_INVALID_DATA &&
+		    tap_layout_crowded(&tap->direct->layout)) {
+			hit_commit_first(tap, cmd);
 			return;
 		}
 		if (cmd->ext.state != BLKTAP_EXT_NONE_DATA) {
@@ -261,12 +274,23 @@ static bool hit_landed(struct blktap *tap, struct tap_cmd *cmd)
 	return part_done(cmd, cmd->ret);
 }
 
+/* Commits, to make room in the maps. Return: that failed; status is set. */
+static bool hit_relieve(struct blktap *tap, struct tap_cmd *cmd)
+{
+	int err = tap_direct_sync(tap);
+
+	cmd->crowded = false;
+	cmd->status = errno_to_blk_status(err);
+	tap_layout_count(&tap->direct->layout);
+	return err;
+}
+
 /* FLUSH: the files, and where data went over the ring the tapdisk too. */
 static void hit_flush(struct blktap *tap, struct request *rq)
 {
 	int err = tap_direct_sync(tap);
 
-	if (!err && READ_ONCE(tap->direct->ring_used))
+	if (!err && tap->direct->flush && READ_ONCE(tap->direct->ring_used))
 		tap_ring_requeue(tap, rq, BLKTAP_OP_FLUSH);
 	else
 		tap_hit_end(tap, rq, errno_to_blk_status(err));
@@ -289,6 +313,8 @@ static void hit_do(struct blktap *tap, struct request *rq)
 	default:
 		if (cmd->landed && hit_landed(tap, cmd))
 			tap_hit_end(tap, rq, BLK_STS_OK);
+		else if (cmd->crowded && hit_relieve(tap, cmd))
+			tap_hit_end(tap, rq, cmd->status);
 		else
 			hit_run(tap, rq, false);
 	}
@@ -328,6 +354,7 @@ static blk_status_t hit_queue(struct blktap *tap, struct request *rq)
 	INIT_WORK(&cmd->work, hit_work);
 	cmd->pinned = false;
 	cmd->landed = false;
+	cmd->crowded = false;
 	cmd->pos = 0;
 	cmd->bvec = NULL;
 	cmd->trim = TRIM_NONE;
@@ -337,7 +364,7 @@ static blk_status_t hit_queue(struct blktap *tap, struct request *rq)
 	if (req_op(rq) == REQ_OP_READ || req_op(rq) == REQ_OP_WRITE)
 		hit_run(tap, rq, true);
 	else
-		queue_work(tap->direct->wq, &cmd->work);
+		queue_work(rq_wq(tap, rq), &cmd->work);
 	return BLK_STS_OK;
 }
 

@@ -158,28 +158,36 @@ static void map_fill(struct tap_layout *layout, struct maple_tree *tree,
 	}
 }
 
-static bool overlaps(u64 first, u64 last, const struct tap_extent *ext)
-{
-	return first <= last && ext->first <= last && ext->last >= first;
-}
-
-/* Return: a grant may be taken. */
-static bool grant_current(struct tap_layout *layout,
-			  const struct tap_extent *exts, unsigned int nr,
-			  u64 seq)
-{
-	unsigned int i;
-
-	for (i = 0; i < nr; i++)
-		if (overlaps(layout->hold_first, layout->hold_last, &exts[i]))
-			return false;
-	return seq == layout->seq;
-}
-
 static bool is_rw(u8 state)
 {
 	return state == BLKTAP_EXT_READ_WRITE_DATA ||
 	       state == BLKTAP_EXT_INVALID_DATA;
+}
+
+static void map_put(struct tap_layout *layout, const struct tap_extent *ext,
+		    u64 first, u64 last)
+{
+	void *entry = entry_pack(ext->state, ext->file, ext->delta);
+
+	if (is_rw(ext->state))
+		map_fill(layout, &layout->rw, first, last, entry);
+	else
+		map_store(layout, &layout->ro, first, last, entry);
+}
+
+/* Puts what of an extent is not held into the maps. */
+static void map_grant(struct tap_layout *layout, const struct tap_extent *ext)
+{
+	u64 from = layout->hold_first, to = layout->hold_last;
+
+	if (from > to || ext->last < from || ext->first > to) {
+		map_put(layout, ext, ext->first, ext->last);
+		return;
+	}
+	if (ext->first < from)
+		map_put(layout, ext, ext->first, from - 1);
+	if (ext->last > to)
+		map_put(layout, ext, to + 1, ext->last);
 }
 
 /**
@@ -189,7 +197,8 @@ static bool is_rw(u8 state)
  * @nr: how many
  * @seq: tap_layout_seq() when the grant was asked for
  *
- * Return: 0, or -ESTALE: extents were dropped since, or are held; ask again.
+ * What lies in a held range is left out. Return: 0, or -ESTALE: extents were
+ * dropped since; ask again.
  */
 int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
 		     unsigned int nr, u64 seq)
@@ -198,19 +207,10 @@ int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,
 	int err = 0;
 
 	mutex_lock(&layout->lock);
-	if (!grant_current(layout, exts, nr, seq))
+	if (seq != layout->seq)
 		err = -ESTALE;
-	for (i = 0; !err && i < nr; i++) {
-		const struct tap_extent *ext = &exts[i];
-		void *entry = entry_pack(ext->state, ext->file, ext->delta);
-
-		if (is_rw(ext->state))
-			map_fill(layout, &layout->rw, ext->first, ext->last,
-				 entry);
-		else
-			map_store(layout, &layout->ro, ext->first, ext->last,
-				  entry);
-	}
+	for (i = 0; !err && i < nr; i++)
+		map_grant(layout, &exts[i]);
 	mutex_unlock(&layout->lock);
 	return err;
 }
@@ -240,6 +240,7 @@ void tap_layout_dirty(struct tap_layout *layout, const struct tap_extent *ext,
 			map_store(layout, &layout->rw, first, end, entry);
 			map_store(layout, &layout->dirty, first, end,
 				  xa_mk_value(1));
+			layout->nr_dirty++;
 		}
 		first = end + 1;
 	}
@@ -307,6 +308,7 @@ void tap_layout_committed(struct tap_layout *layout, u64 first, u64 last)
 	mutex_lock(&layout->lock);
 	map_clean(layout, first, last);
 	map_store(layout, &layout->dirty, first, last, NULL);
+	WRITE_ONCE(layout->nr_dirty, layout->nr_dirty - min(layout->nr_dirty, 1UL));
 	mutex_unlock(&layout->lock);
 }
 
@@ -344,6 +346,59 @@ void tap_layout_drop(struct tap_layout *layout, u64 first, u64 last)
 	mutex_unlock(&layout->lock);
 }
 
+static void map_clear(struct tap_layout *layout, struct maple_tree *tree)
+{
+	u64 at = 0, first, end;
+
+	do {
+		if (entry_at(tree, at, &first, &end))
+			map_store(layout, tree, first, end, NULL);
+		at = end + 1;
+	} while (at);
+}
+
+/**
+ * tap_layout_forget - forget everything, what is dirty too
+ * @layout: the maps; nobody looks anything up
+ */
+void tap_layout_forget(struct tap_layout *layout)
+{
+	mutex_lock(&layout->lock);
+	WRITE_ONCE(layout->seq, layout->seq + 1);
+	map_clear(layout, &layout->ro);
+	map_clear(layout, &layout->rw);
+	map_clear(layout, &layout->dirty);
+	WRITE_ONCE(layout->nr_dirty, 0);
+	WRITE_ONCE(layout->nr, 0);
+	mutex_unlock(&layout->lock);
+}
+
+/**
+ * tap_layout_next - the next extent that can be written to
+ * @layout: the maps
+ * @sector: where to look from
+ * @last: where to stop
+ * @ext: set to the extent, clipped to this range
+ *
+ * Return: false: there is none.
+ */
+bool tap_layout_next(struct tap_layout *layout, u64 sector, u64 last,
+		     struct tap_extent *ext)
+{
+	MA_STATE(mas, &layout->rw, sector, sector);
+	void *entry;
+
+	rcu_read_lock();
+	entry = mas_find(&mas, last);
+	rcu_read_unlock();
+	if (!entry)
+		return false;
+	entry_unpack(entry, ext);
+	ext->first = max_t(u64, mas.index, sector);
+	ext->last = min_t(u64, mas.last, last);
+	return true;
+}
+
 static unsigned long map_count(struct maple_tree *tree)
 {
 	MA_STATE(mas, tree, 0, 0);
@@ -368,8 +423,9 @@ unsigned long tap_layout_count(struct tap_layout *layout)
 	unsigned long nr;
 
 	mutex_lock(&layout->lock);
+	WRITE_ONCE(layout->nr_dirty, map_count(&layout->dirty));
 	nr = map_count(&layout->rw) + map_count(&layout->ro) +
-	     map_count(&layout->dirty);
+	     layout->nr_dirty;
 	WRITE_ONCE(layout->nr, nr);
 	mutex_unlock(&layout->lock);
 	return nr;
@@ -380,15 +436,25 @@ unsigned long tap_layout_count(struct tap_layout *layout)
  * @layout: the maps
  *
  * To be called before a grant is taken, never after: who waits for it has to
- * find it. Return: what is left is still too much: it is dirty.
+ * find it. So nothing is forgotten where that would not help. Return: too much
+ * is dirty.
  */
 bool tap_layout_shrink(struct tap_layout *layout)
 {
-	if (READ_ONCE(layout->nr) <= layout->max ||
-	    tap_layout_count(layout) <= layout->max)
+	if (READ_ONCE(layout->nr) <= READ_ONCE(layout->max) ||
+	    tap_layout_count(layout) <= READ_ONCE(layout->max))
 		return false;
+	if (tap_layout_crowded(layout))
+		return true;
 	tap_layout_drop(layout, 0, U64_MAX);
-	return tap_layout_count(layout) > layout->max;
+	tap_layout_count(layout);
+	return false;
+}
+
+/* What is dirty takes half of the limit, or more: commit it. Any context. */
+bool tap_layout_crowded(struct tap_layout *layout)
+{
+	return READ_ONCE(layout->nr_dirty) > READ_ONCE(layout->max) / 4;
 }
 
 /* To be taken before a grant is asked for. Any context. */

@@ -39,6 +39,7 @@ struct tap_extent {
  * @ro: READ_DATA and NONE_DATA: what is read where @rw has nothing, or INVALID
  * @dirty: the ranges that are DIRTY in @rw, to find them
  * @nr: entries, at most; counted anew when that is too many
+ * @nr_dirty: entries of @dirty, at most; also counted anew
  * @max: how many may be kept
  * @seq: changes when extents are dropped: a grant asked for before is stale
  * @hold_first: of a range in which no grant is taken; greater than @hold_last
@@ -51,6 +52,7 @@ struct tap_layout {
 	struct maple_tree ro;
 	struct maple_tree dirty;
 	unsigned long nr;
+	unsigned long nr_dirty;
 	unsigned long max;
 	u64 seq;
 	u64 hold_first;
@@ -70,7 +72,11 @@ unsigned int tap_layout_dirty_ranges(struct tap_layout *layout, u64 *from,
 				     unsigned int max);
 void tap_layout_committed(struct tap_layout *layout, u64 first, u64 last);
 void tap_layout_drop(struct tap_layout *layout, u64 first, u64 last);
+void tap_layout_forget(struct tap_layout *layout);
+bool tap_layout_next(struct tap_layout *layout, u64 sector, u64 last,
+		     struct tap_extent *ext);
 unsigned long tap_layout_count(struct tap_layout *layout);
+bool tap_layout_crowded(struct tap_layout *layout);
 bool tap_layout_shrink(struct tap_layout *layout);
 u64 tap_layout_seq(struct tap_layout *layout);
 bool tap_layout_is_dirty(struct tap_layout *layout);

@@ -287,7 +287,7 @@ static int op_sync(struct blktap_op *op)
 	if (READ_ONCE(tap->paused) || !tap_ring_live(&tap->ring) ||
 	    !tap_direct_use(tap, true))
 		return 0;
-	err = tap_direct_sync_until(tap, op->deadline);
+	err = tap_direct_sync_or_give_up(tap, op->deadline);
 	tap_direct_use(tap, false);
 	return err ? op_fail(op, err, "tap %u: writing back its layout failed",
 			     tap->minor) : 0;
@@ -382,7 +382,11 @@ static int op_pause_drain(struct blktap_op *op)
 	int err;
 
 	op_stage(op, BLKTAP_STATE_QUIESCE_REQUESTED);
-	err = tap_direct_close(tap, op->deadline);
+	if (op_wait(op, !READ_ONCE(tap->ring.nr_recalls)))
+		return op_fail(op, -ETIMEDOUT,
+			       "tap %u: the tapdisk did not end its recall in time",
+			       tap->minor);
+	err = tap_direct_close(tap, op->deadline, true);
 	if (err)
 		return op_fail(op, err, "tap %u: its layout can't be recalled",
 			       tap->minor);
@@ -547,7 +551,7 @@ static int op_recall(struct blktap_op *op)
 		return op_fail(op, -ENOTCONN,
 			       "tap %u: it has no disk in layout mode",
 			       tap->minor);
-	err = tap_direct_close(tap, op->deadline);
+	err = tap_direct_close(tap, op->deadline, false);
 	if (!err) {
 		tap_direct_forget(tap);
 		tap_direct_open(tap);

@@ -36,7 +36,7 @@ static int direct_withdraw(struct blktap *tap, u64 first, u64 last)
 			return err;
 		if (!tap_gate_close(tap))
 			return -EAGAIN;
-		wait_event(tap->wait, tap_gate_drained(tap));
+		wait_event_idle(tap->wait, tap_gate_drained(tap));
 		/* What landed up to now has been noted. */
 		dirty = tap_layout_dirty_in(layout, first, last);
 		tap_layout_drop(layout, first, last);
@@ -78,7 +78,7 @@ static void trim_release(struct blktap *tap)
 		list_del_init(&next->node);
 	spin_unlock(&direct->gate_lock);
 	if (next)
-		queue_work(direct->wq, &next->work);
+		queue_work(direct->wait_wq, &next->work);
 	/* Those that were held. */
 	tap_ring_pump(tap);
 	tap_ring_kick(&tap->ring);
@@ -97,6 +97,7 @@ static void trim_release(struct blktap *tap)
 bool tap_trim_begin(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 		    u64 last)
 {
+	struct request *rq = blk_mq_rq_from_pdu(cmd);
 	int err;
 
 	if (!trim_claim(tap, cmd, first, last))
@@ -104,8 +105,10 @@ bool tap_trim_begin(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 	err = direct_withdraw(tap, first, last);
 	if (!err) {
 		cmd->trim = TRIM_POSTED;
-		tap_ring_requeue(tap, blk_mq_rq_from_pdu(cmd), BLKTAP_OP_TRIM);
-		return false;
+		if (!tap_ring_queue(tap, rq, BLKTAP_OP_TRIM, true))
+			return false;
+		cmd->trim = TRIM_NONE;
+		err = -EIO;
 	}
 	trim_release(tap);
 	if (err != -EAGAIN || READ_ONCE(tap->direct->dead)) {
@@ -114,7 +117,7 @@ bool tap_trim_begin(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 	}
 	if (tap_direct_pin(tap, cmd)) {
 		tap_direct_unpin(tap, cmd);
-		queue_work(tap->direct->wq, &cmd->work);
+		queue_work(tap->direct->wait_wq, &cmd->work);
 	}
 	return false;
 }
@@ -130,13 +133,13 @@ void tap_trim_answered(struct tap_cmd *cmd)
 	struct blktap *tap = rq_tap(blk_mq_rq_from_pdu(cmd));
 
 	cmd->trim = TRIM_ANSWERED;
-	queue_work(tap->direct->wq, &cmd->work);
+	queue_work(tap->direct->wait_wq, &cmd->work);
 }
 
 /* The blocks have been given back: what lies where has to be asked again. */
 void tap_trim_end(struct blktap *tap, struct tap_cmd *cmd)
 {
-	cmd->trim = TRIM_NONE;
+	cmd->trim = TRIM_DONE;
 	if (cmd->status == BLK_STS_NOTSUPP) {
 		tap->direct->release = false;
 		cmd->status = BLK_STS_OK;
@@ -144,10 +147,14 @@ void tap_trim_end(struct blktap *tap, struct tap_cmd *cmd)
 	trim_release(tap);
 }
 
-/* The tapdisk knows of its end, or never will. Context: any. */
+/* The tapdisk knows of its end, or never will. Context: tap_ring.lock. */
 void tap_recall_told(struct tap_recall *recall)
 {
-	atomic_dec(&recall->tap->direct->nr_recalls);
+	struct blktap *tap = recall->tap;
+
+	lockdep_assert_held(&tap->ring.lock);
+	tap->ring.nr_recalls--;
+	wake_up_all(&tap->wait);
 	kfree(recall);
 }
 
@@ -157,16 +164,35 @@ static void recall_work(struct work_struct *work)
 	struct blktap *tap = recall->tap;
 
 	do {
-		wait_event(tap->wait, !tap_gate_closed(tap));
+		if (tap_gate_wait(tap, recall))
+			return;
 		recall->error = direct_withdraw(tap, recall->first,
-						    recall->last);
+						recall->last);
 	} while (recall->error == -EAGAIN && tap_ring_live(&tap->ring));
 
 	spin_lock(&tap->ring.lock);
-	list_add_tail(&recall->node, &tap->direct->recalled);
+	list_add_tail(&recall->node, &tap->ring.recalled);
 	spin_unlock(&tap->ring.lock);
 	tap_ring_pump(tap);
 	tap_ring_kick(&tap->ring);
+}
+
+static bool recall_count(struct tap_ring *ring)
+{
+	bool room;
+
+	spin_lock(&ring->lock);
+	room = ring->nr_recalls < BLKTAP_RING_SIZE;
+	ring->nr_recalls += room;
+	spin_unlock(&ring->lock);
+	return room;
+}
+
+/* A pause waits for the recalls that there are, and for no more. */
+static bool recall_may_start(struct blktap *tap)
+{
+	return !tap->paused && !(tap->op && tap->op->cmd == BLKTAP_CMD_PAUSE) &&
+	       tap_ring_live(&tap->ring);
 }
 
 /**
@@ -175,7 +201,7 @@ static void recall_work(struct work_struct *work)
  * @arg: the range; the end is told by a RECALLED request in the ring
  *
  * Return: 0; -EINVAL, -ENOTCONN without a disk in layout mode, -EBUSY with too
- * many under way, -ENOMEM.
+ * many under way or in a pause, -ENOMEM.
  */
 int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg)
 {
@@ -187,12 +213,12 @@ int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg)
 		return -ENOTCONN;
 	if (!arg->nr_sectors || arg->sector > U64_MAX - arg->nr_sectors)
 		return -EINVAL;
-	if (!atomic_add_unless(&direct->nr_recalls, 1, BLKTAP_RING_SIZE))
-		return -EBUSY;
 	recall = kzalloc(sizeof(*recall), GFP_KERNEL);
-	if (!recall) {
-		atomic_dec(&direct->nr_recalls);
+	if (!recall)
 		return -ENOMEM;
+	if (!recall_may_start(tap) || !recall_count(&tap->ring)) {
+		kfree(recall);
+		return -EBUSY;
 	}
 	INIT_WORK(&recall->work, recall_work);
 	recall->tap = tap;
@@ -200,7 +226,7 @@ int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg)
 	recall->first = arg->sector;
 	recall->last = arg->sector + arg->nr_sectors - 1;
 	tap_layout_drop(&direct->layout, recall->first, recall->last);
-	queue_work(direct->wq, &recall->work);
+	queue_work(direct->wait_wq, &recall->work);
 	return 0;
 }
 
@@ -215,9 +241,7 @@ struct tap_recall *tap_recall_take(struct blktap *tap)
 	struct tap_recall *recall;
 
 	lockdep_assert_held(&tap->ring.lock);
-	if (!tap->direct)
-		return NULL;
-	recall = list_first_entry_or_null(&tap->direct->recalled,
+	recall = list_first_entry_or_null(&tap->ring.recalled,
 					  struct tap_recall, node);
 	if (recall)
 		list_del_init(&recall->node);
@@ -234,13 +258,13 @@ void tap_recall_fill(const struct tap_recall *recall,
 	req->rc.error = -recall->error;
 }
 
-/* Forgets what nobody was told of. No work is under way, and no ring. */
-void tap_recall_forget(struct tap_direct *direct)
+/* Forgets what nobody was told of: no work is under way. */
+void tap_recall_forget(struct blktap *tap)
 {
-	struct tap_recall *recall, *next;
+	struct tap_recall *recall;
 
-	list_for_each_entry_safe(recall, next, &direct->recalled, node) {
-		list_del(&recall->node);
+	spin_lock(&tap->ring.lock);
+	while ((recall = tap_recall_take(tap)))
 		tap_recall_told(recall);
-	}
+	spin_unlock(&tap->ring.lock);
 }

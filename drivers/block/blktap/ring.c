@@ -58,6 +58,12 @@ static struct tap_slot *take_commit(struct blktap *tap)
 	return slot;
 }
 
+/*
+ * In layout mode a tapdisk may keep misses waiting until the end of a recall,
+ * which may take a commit: for these two there always is a slot.
+ */
+#define SLOTS_KEPT	2
+
 /* Takes a slot for the end of a recall. */
 static struct tap_slot *take_recalled(struct blktap *tap)
 {
@@ -65,7 +71,7 @@ static struct tap_slot *take_recalled(struct blktap *tap)
 	struct tap_recall *recall;
 	struct tap_slot *slot;
 
-	if (ring->held || !ring->free)
+	if (ring->held || hweight_long(ring->free) < 2)
 		return NULL;
 	recall = tap_recall_take(tap);
 	if (!recall)
@@ -154,6 +160,10 @@ static struct tap_slot *ring_take(struct blktap *tap)
 	slot = take_commit(tap) ?: take_recalled(tap);
 	if (slot)
 		return slot;
+	if (tap->direct && hweight_long(ring->free) <= SLOTS_KEPT) {
+		ring->count.ring_full += !list_empty(&ring->waiting);
+		return NULL;
+	}
 	do {
 		joined = false;
 		cmd = first_waiting(tap);
@@ -353,7 +363,7 @@ static bool ring_enqueue(struct blktap *tap, struct request *rq, u8 op)
 		ring->nr_waiting++;
 		if (op == BLKTAP_OP_LAYOUTGET)
 			tap->direct->misses++;
-		else if (tap->direct)
+		else if (tap->direct && op_has_data(op))
 			tap->direct->ring_used = true;
 	}
 	spin_unlock(&ring->lock);
@@ -835,6 +845,7 @@ void tap_ring_init(struct tap_ring *ring)
 	spin_lock_init(&ring->lock);
 	init_waitqueue_head(&ring->poll);
 	INIT_LIST_HEAD(&ring->waiting);
+	INIT_LIST_HEAD(&ring->recalled);
 	INIT_WORK(&tap->detach, detach_work);
 	ring->free = GENMASK(BLKTAP_RING_SIZE - 1, 0);
 }

@@ -74,6 +74,17 @@ static struct blktap_extent *slot_extents(struct blktap *tap,
 	return page_address(tap->ring.layout[slot - tap->ring.slots]);
 }
 
+/* The rest of the sector's chunk, but nothing that a TRIM has. */
+static u64 wanted(struct blktap *tap, u64 sector)
+{
+	u64 end = round_down(sector, CHUNK_SECTORS) + CHUNK_SECTORS;
+	u64 held = READ_ONCE(tap->direct->layout.hold_first);
+
+	if (tap_layout_is_held(&tap->direct->layout, held) && held > sector)
+		end = min(end, held);
+	return end - sector;
+}
+
 /* The ring request of a slot of layout mode's own operations, which is SLOT_FILLING. */
 void tap_upcall_fill(struct blktap *tap, struct tap_slot *slot,
 		     struct blktap_ring_request *req)
@@ -86,8 +97,7 @@ void tap_upcall_fill(struct blktap *tap, struct tap_slot *slot,
 	}
 	if (slot->op == BLKTAP_OP_LAYOUTGET) {
 		req->lg.sector_number = slot->sector;
-		req->lg.nr_sectors = CHUNK_SECTORS -
-				     slot->sector % CHUNK_SECTORS;
+		req->lg.nr_sectors = wanted(tap, slot->sector);
 		req->lg.iomode = slot->iomode;
 		return;
 	}
@@ -104,6 +114,17 @@ static bool file_valid(struct tap_direct *direct, u32 file, u32 state)
 	if (file >= smp_load_acquire(&direct->nr_files))
 		return false;
 	return state == BLKTAP_EXT_READ_DATA || direct->files[file].write;
+}
+
+/* Bios go to a device as they are: it must be able to do them. */
+static bool extent_aligned(struct blktap *tap, u32 index, u32 state, u64 bits)
+{
+	struct tap_file *file = &tap->direct->files[index];
+
+	if (state == BLKTAP_EXT_NONE_DATA || !tap_bio_serves(tap, file))
+		return true;
+	return !(bits << SECTOR_SHIFT &
+		 (bdev_logical_block_size(file->bdev) - 1));
 }
 
 /* Copies one extent out of shared memory, each field once, and checks it. */
@@ -126,6 +147,9 @@ static bool take_extent(struct blktap *tap, const struct blktap_extent *from,
 		offset = sector << SECTOR_SHIFT;
 		file = 0;
 	}
+	if (!extent_aligned(tap, file, state, sector | nr |
+			    offset >> SECTOR_SHIFT))
+		return false;
 	if (offset & (SECTOR_SIZE - 1) || offset > MAX_LFS_FILESIZE ||
 	    nr << SECTOR_SHIFT > MAX_LFS_FILESIZE - offset)
 		return false;
@@ -192,7 +216,7 @@ const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
 	if (nr_extents > BLKTAP_EXTENTS_MAX)
 		return "granted more extents than there is room for";
 	if (tap_layout_shrink(&direct->layout))
-		queue_work(direct->wq, &direct->sync);
+		queue_work(direct->wait_wq, &direct->sync);
 	mutex_lock(&direct->scratch_lock);
 	why = take_extents(tap, slot, nr_extents);
 	if (!why) {

@@ -209,7 +209,9 @@ static void serve_data(struct granter *g, const struct blktap_ring_request *r)
 static void data_goes_over_the_ring_where_nothing_is_granted(void)
 {
 	struct image i = { .data = shared_alloc(FILE_BYTES) };
-	struct granter g = { .serve = serve_data, .arg = &i, .keep_scan = true };
+	struct granter g = {
+		.serve = serve_data, .arg = &i, .keep_scan = true, .flags = BLKTAP_DEVICE_FLUSH,
+	};
 	uint8_t *image = i.data;
 	struct disk_io *io;
 

@@ -118,7 +118,7 @@ bool tap_bio_begin(struct tap_cmd *cmd, struct tap_file *file)
 	if (cmd->nowait && (!bdev_nowait(file->bdev) || may_wait(rq) ||
 			    !tap_stack_left()))
 		return false;
-	tap_count_part(tap, cmd->part);
+	tap_count_part(tap, rq, cmd->part);
 	cmd->ret = cmd->part;
 	atomic_set(&cmd->refs, 1);
 	if (!part_submit_all(cmd, file))

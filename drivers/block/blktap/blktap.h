@@ -226,6 +226,7 @@ struct tap_file {
 struct tap_direct_counters {
 	u64 hits;
 	u64 zero_copied;
+	u64 writes;
 	u64 punts;
 };
 
@@ -267,6 +268,7 @@ struct tap_direct_counters {
  * @scratch: the extents of the answer that is looked at; by @scratch_lock
  * @ring_used: data went over the ring: a flush must go there too
  * @count: per CPU
+ * @writes: of @count, those that the files' times tell of; by @sync_lock
  * @misses: requests that waited for a grant; this and all below under
  *	tap_ring.lock
  * @upcalls: LAYOUTGETs
@@ -309,6 +311,7 @@ struct tap_direct {
 	struct tap_extent scratch[BLKTAP_EXTENTS_MAX];
 	bool ring_used;
 	struct tap_direct_counters __percpu *count;
+	u64 writes;
 	u64 misses;
 	u64 upcalls;
 	u64 commits;
@@ -566,11 +569,14 @@ void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list);
 void tap_hit_punt(struct blktap *tap, struct request *rq);
 void tap_hit_end(struct blktap *tap, struct request *rq, blk_status_t status);
 void tap_hit_by_ring(struct blktap *tap, struct request *rq);
+void tap_hit_init(struct tap_cmd *cmd);
+void tap_part_end(struct tap_cmd *cmd, struct io_comp_batch *batch);
 void tap_part_put(struct tap_cmd *cmd);
 bool tap_stack_left(void);
 
 /* fileio.c, bios.c: a part of a request, on a file or on a block device */
-bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file);
+bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file,
+		    struct io_comp_batch *batch);
 void tap_file_ended(struct tap_cmd *cmd);
 bool tap_bio_serves(struct blktap *tap, struct tap_file *file);
 bool tap_bio_begin(struct tap_cmd *cmd, struct tap_file *file);
@@ -615,10 +621,15 @@ static inline struct workqueue_struct *rq_wq(struct blktap *tap,
 }
 
 /* A part's I/O is begun. */
-static inline void tap_count_part(struct blktap *tap, unsigned int len)
+static inline void tap_count_part(struct blktap *tap, struct request *rq,
+				  unsigned int len)
 {
-	this_cpu_inc(tap->direct->count->hits);
-	this_cpu_add(tap->direct->count->zero_copied, len);
+	struct tap_direct_counters __percpu *count = tap->direct->count;
+
+	this_cpu_inc(count->hits);
+	this_cpu_add(count->zero_copied, len);
+	if (rq_writes(rq))
+		this_cpu_inc(count->writes);
 }
 
 /* slot.c: a slot's pages, and the data in them */

@@ -173,8 +173,12 @@ static struct file *file_open(struct file *from, bool write, bool *buffered)
 
 	file = dentry_open(&from->f_path, flags | O_DIRECT, current_cred());
 	*buffered = file == ERR_PTR(-EINVAL);
-	return *buffered ? dentry_open(&from->f_path, flags, current_cred()) :
-			   file;
+	if (*buffered)
+		file = dentry_open(&from->f_path, flags, current_cred());
+	/* Else the first write of each tick would have to wait: times_update(). */
+	if (!IS_ERR(file))
+		file->f_mode |= FMODE_NOCMTIME;
+	return file;
 }
 
 static int file_check(struct blktap *tap, struct file *file, bool write)
@@ -486,6 +490,31 @@ bool tap_direct_use(struct blktap *tap, bool use)
 	return there;
 }
 
+static void time_update(struct file *file)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	if (!sb_start_write_trylock(sb))
+		return;
+	file_update_time(file);
+	sb_end_write(sb);
+}
+
+/* The times of files that were written to, once a sync and not once a write. */
+static void times_update(struct tap_direct *direct, unsigned int nr)
+{
+	struct tap_direct_counters sum;
+	unsigned int i;
+
+	tap_direct_count(direct, &sum);
+	if (sum.writes == direct->writes)
+		return;
+	direct->writes = sum.writes;
+	for (i = 0; i < nr; i++)
+		if (direct->files[i].write && !direct->files[i].bdev)
+			time_update(direct->files[i].file);
+}
+
 static int files_sync(struct tap_direct *direct)
 {
 	unsigned int i, nr;
@@ -493,7 +522,7 @@ static int files_sync(struct tap_direct *direct)
 
 	/* Pairs with file_add(). */
 	nr = smp_load_acquire(&direct->nr_files);
-
+	times_update(direct, nr);
 	for (i = 0; i < nr; i++)
 		if (direct->files[i].write)
 			err = vfs_fsync(direct->files[i].file, 1) ?: err;
@@ -610,6 +639,7 @@ void tap_direct_count(struct tap_direct *direct,
 
 		sum->hits += READ_ONCE(c->hits);
 		sum->zero_copied += READ_ONCE(c->zero_copied);
+		sum->writes += READ_ONCE(c->writes);
 		sum->punts += READ_ONCE(c->punts);
 	}
 }

@@ -118,11 +118,19 @@ static void disk_commit_rqs(struct blk_mq_hw_ctx *hctx)
 	tap_ring_kick(&tap->ring);
 }
 
+static int disk_init_request(struct blk_mq_tag_set *set, struct request *rq,
+			     unsigned int hctx, unsigned int node)
+{
+	tap_hit_init(blk_mq_rq_to_pdu(rq));
+	return 0;
+}
+
 /* No timeout: how long a tapdisk may take is for the admin to say. */
 static const struct blk_mq_ops disk_mq_ops = {
 	.queue_rq	= disk_queue_rq,
 	.queue_rqs	= disk_queue_rqs,
 	.commit_rqs	= disk_commit_rqs,
+	.init_request	= disk_init_request,
 };
 
 DISK_OPEN(disk_open, arg)

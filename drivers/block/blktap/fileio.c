@@ -115,10 +115,12 @@ static void part_iocb(struct tap_cmd *cmd, struct tap_file *file)
 
 static unsigned int bio_bvecs(struct bio *bio)
 {
-	struct bvec_iter it;
+	struct bvec_iter it = bio->bi_iter;
+	struct bio_vec bv = mp_bvec_iter_bvec(bio->bi_io_vec, it);
 	unsigned int nr = 0;
-	struct bio_vec bv;
 
+	if (bv.bv_len == it.bi_size)
+		return 1;
 	bio_for_each_bvec(bv, bio, it)
 		nr++;
 	return nr;
@@ -213,10 +215,12 @@ static bool part_iter(struct tap_cmd *cmd, struct iov_iter *iter)
  * tap_file_begin - begin a part's I/O on its file
  * @cmd: the request; its part lies in @file
  * @file: the file
+ * @batch: where what is done at once may be collected, or NULL
  *
  * Return: false: nothing was begun; it has to be punted.
  */
-bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file)
+bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file,
+		    struct io_comp_batch *batch)
 {
 	struct request *rq = blk_mq_rq_from_pdu(cmd);
 	struct blktap *tap = rq_tap(rq);
@@ -233,12 +237,15 @@ bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file)
 		bvec_free(cmd);
 		return false;
 	}
-	tap_count_part(tap, cmd->part);
+	tap_count_part(tap, rq, cmd->part);
 	atomic_set(&cmd->refs, 2);
 	ret = write ? file->file->f_op->write_iter(&cmd->iocb, &iter) :
 		      file->file->f_op->read_iter(&cmd->iocb, &iter);
-	if (ret != -EIOCBQUEUED)
-		part_complete(&cmd->iocb, ret);
-	tap_part_put(cmd);
+	if (ret == -EIOCBQUEUED) {
+		tap_part_put(cmd);
+		return true;
+	}
+	cmd->ret = ret;
+	tap_part_end(cmd, batch);
 	return true;
 }

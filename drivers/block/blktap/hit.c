@@ -19,8 +19,19 @@
 
 #define INLINE_STACK	8192	/* bytes that a filesystem's direct I/O may take */
 
-static void hit_run(struct blktap *tap, struct request *rq, bool nowait);
 static void hit_work(struct work_struct *work);
+
+static void hit_end(struct blktap *tap, struct request *rq, blk_status_t status,
+		    struct io_comp_batch *batch)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+
+	if (cmd->pinned)
+		tap_direct_unpin(tap, cmd);
+	trace_blktap_end(tap, rq, status);
+	if (status || !blk_mq_add_to_batch(rq, batch, 0, blk_mq_end_request_batch))
+		blk_mq_end_request(rq, status);
+}
 
 /**
  * tap_hit_end - a request is done
@@ -32,12 +43,7 @@ static void hit_work(struct work_struct *work);
  */
 void tap_hit_end(struct blktap *tap, struct request *rq, blk_status_t status)
 {
-	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
-
-	if (cmd->pinned)
-		tap_direct_unpin(tap, cmd);
-	trace_blktap_end(tap, rq, status);
-	blk_mq_end_request(rq, status);
+	hit_end(tap, rq, status, NULL);
 }
 
 /* Go on in a context of our own: what was looked up is looked up again. */
@@ -124,8 +130,14 @@ static void part_round(struct tap_cmd *cmd)
 	cmd->ret = whole;
 }
 
-/* The I/O of a part has ended, and the call that began it has returned. */
-static void part_end(struct tap_cmd *cmd)
+/**
+ * tap_part_end - the I/O of a part has ended, and what began it has returned
+ * @cmd: the request
+ * @batch: where what is done may be collected, or NULL
+ *
+ * Context: any, also interrupts.
+ */
+void tap_part_end(struct tap_cmd *cmd, struct io_comp_batch *batch)
 {
 	struct request *rq = blk_mq_rq_from_pdu(cmd);
 	struct blktap *tap = rq_tap(rq);
@@ -146,7 +158,7 @@ static void part_end(struct tap_cmd *cmd)
 		cmd->landed = true;
 		queue_work(tap->direct->wq, &cmd->work);
 	} else if (part_done(cmd, cmd->ret)) {
-		tap_hit_end(tap, rq, BLK_STS_OK);
+		hit_end(tap, rq, BLK_STS_OK, batch);
 	} else {
 		tap_hit_punt(tap, rq);
 	}
@@ -161,7 +173,7 @@ static void part_end(struct tap_cmd *cmd)
 void tap_part_put(struct tap_cmd *cmd)
 {
 	if (atomic_dec_and_test(&cmd->refs))
-		part_end(cmd);
+		tap_part_end(cmd, NULL);
 }
 
 /* There is stack enough to begin I/O on a filesystem or a device. */
@@ -173,7 +185,8 @@ bool tap_stack_left(void)
 }
 
 /* Begins the I/O of a part. Return: false: it has to be punted. */
-static bool part_begin(struct blktap *tap, struct request *rq, bool nowait)
+static bool part_begin(struct blktap *tap, struct request *rq, bool nowait,
+		       struct io_comp_batch *batch)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
 	struct tap_file *file = &tap->direct->files[cmd->ext.file];
@@ -183,22 +196,30 @@ static bool part_begin(struct blktap *tap, struct request *rq, bool nowait)
 	trace_blktap_hit(tap, rq, cmd);
 	if (cmd->bios)
 		return tap_bio_begin(cmd, file);
-	return tap_file_begin(cmd, file);
+	return tap_file_begin(cmd, file, batch);
 }
 
-/* Looks up where the next part lies. Return: false: it misses. */
-static bool part_find(struct blktap *tap, struct request *rq)
+/*
+ * Looks up where the next part lies, and pins the layout for it. Return: the
+ * layout is open; @found: what is needed is in the maps.
+ */
+static bool part_find(struct blktap *tap, struct request *rq, bool *found)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+	struct tap_direct *direct = tap->direct;
 	u64 sector = blk_rq_pos(rq) + (cmd->pos >> SECTOR_SHIFT);
 	unsigned int left = blk_rq_bytes(rq) - cmd->pos;
 
-	if (!tap_layout_find(&tap->direct->layout, sector, rq_writes(rq),
-			     &cmd->ext))
-		return false;
-	cmd->part = min_t(u64, left >> SECTOR_SHIFT,
-			  cmd->ext.last - sector + 1) << SECTOR_SHIFT;
-	return true;
+	rcu_read_lock();
+	if (!cmd->pinned)
+		cmd->pinned = percpu_ref_tryget_live_rcu(&direct->users);
+	*found = cmd->pinned && tap_layout_find_rcu(&direct->layout, sector,
+						    rq_writes(rq), &cmd->ext);
+	rcu_read_unlock();
+	if (*found)
+		cmd->part = min_t(u64, left >> SECTOR_SHIFT,
+				  cmd->ext.last - sector + 1) << SECTOR_SHIFT;
+	return cmd->pinned;
 }
 
 /* Too much is dirty for more: it waits for a commit of what there is. */
@@ -209,24 +230,35 @@ static void hit_commit_first(struct blktap *tap, struct tap_cmd *cmd)
 	queue_work(tap->direct->wait_wq, &cmd->work);
 }
 
-/* Serves a request as far as it goes in this context. */
-static void hit_run(struct blktap *tap, struct request *rq, bool nowait)
+static void hit_miss(struct blktap *tap, struct request *rq)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
 
+	cmd->iomode = rq_writes(rq) ? BLKTAP_IOMODE_WRITE : BLKTAP_IOMODE_READ;
+	tap_direct_unpin(tap, cmd);
+	tap_ring_requeue(tap, rq, BLKTAP_OP_LAYOUTGET);
+}
+
+/* Serves a request as far as it goes in this context. */
+static void hit_run(struct blktap *tap, struct request *rq, bool nowait,
+		    struct io_comp_batch *batch)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+	bool found;
+
 	for (;;) {
-		if (!cmd->pinned && !tap_direct_pin(tap, cmd))
-			return;
+		if (!part_find(tap, rq, &found)) {
+			if (!tap_direct_pin(tap, cmd))
+				return;
+			continue;
+		}
 		if (blk_rq_pos(rq) + blk_rq_sectors(rq) >
 		    get_capacity(tap->disk)) {
 			tap_hit_end(tap, rq, BLK_STS_IOERR);
 			return;
 		}
-		if (!part_find(tap, rq)) {
-			cmd->iomode = rq_writes(rq) ? BLKTAP_IOMODE_WRITE :
-						      BLKTAP_IOMODE_READ;
-			tap_direct_unpin(tap, cmd);
-			tap_ring_requeue(tap, rq, BLKTAP_OP_LAYOUTGET);
+		if (!found) {
+			hit_miss(tap, rq);
 			return;
 		}
 		if (cmd->ext.state == BLKTAP_EXT_INVALID_DATA &&
@@ -235,13 +267,13 @@ static void hit_run(struct blktap *tap, struct request *rq, bool nowait)
 			return;
 		}
 		if (cmd->ext.state != BLKTAP_EXT_NONE_DATA) {
-			if (!part_begin(tap, rq, nowait))
+			if (!part_begin(tap, rq, nowait, batch))
 				tap_hit_punt(tap, rq);
 			return;
 		}
 		zero_part(rq, cmd->pos, cmd->part);
 		if (part_done(cmd, cmd->part)) {
-			tap_hit_end(tap, rq, BLK_STS_OK);
+			hit_end(tap, rq, BLK_STS_OK, batch);
 			return;
 		}
 	}
@@ -316,7 +348,7 @@ static void hit_do(struct blktap *tap, struct request *rq)
 		else if (cmd->crowded && hit_relieve(tap, cmd))
 			tap_hit_end(tap, rq, cmd->status);
 		else
-			hit_run(tap, rq, false);
+			hit_run(tap, rq, false, NULL);
 	}
 }
 
@@ -345,13 +377,19 @@ static void hit_work(struct work_struct *work)
 	memalloc_noio_restore(noio);
 }
 
+/* What a request's pdu has for all of its uses. */
+void tap_hit_init(struct tap_cmd *cmd)
+{
+	INIT_LIST_HEAD(&cmd->node);
+	INIT_WORK(&cmd->work, hit_work);
+}
+
 /* Return: BLK_STS_OK; BLK_STS_IOERR: the tap is dead. */
-static blk_status_t hit_queue(struct blktap *tap, struct request *rq)
+static blk_status_t hit_queue(struct blktap *tap, struct request *rq,
+			      struct io_comp_batch *batch)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
 
-	INIT_LIST_HEAD(&cmd->node);
-	INIT_WORK(&cmd->work, hit_work);
 	cmd->pinned = false;
 	cmd->landed = false;
 	cmd->crowded = false;
@@ -362,7 +400,7 @@ static blk_status_t hit_queue(struct blktap *tap, struct request *rq)
 	if (!tap_ring_live(&tap->ring))
 		return BLK_STS_IOERR;
 	if (req_op(rq) == REQ_OP_READ || req_op(rq) == REQ_OP_WRITE)
-		hit_run(tap, rq, true);
+		hit_run(tap, rq, true, batch);
 	else
 		queue_work(rq_wq(tap, rq), &cmd->work);
 	return BLK_STS_OK;
@@ -403,7 +441,7 @@ static void submitter_take_back(struct submitter s)
 blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq)
 {
 	struct submitter submitter = submitter_put_aside();
-	blk_status_t status = hit_queue(tap, rq);
+	blk_status_t status = hit_queue(tap, rq, NULL);
 
 	submitter_take_back(submitter);
 	return status;
@@ -414,11 +452,13 @@ blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq)
  * @tap: the tap
  * @list: the requests, not started; empty afterwards
  *
- * The image's own device gets them as a batch, too.
+ * The image's own device gets them as a batch too, and what is done by then
+ * ends as one.
  */
 void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list)
 {
 	struct submitter submitter = submitter_put_aside();
+	DEFINE_IO_COMP_BATCH(batch);
 	struct blk_plug plug;
 	struct request *rq;
 
@@ -427,10 +467,12 @@ void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list)
 		blk_status_t status;
 
 		tap_start_request(tap, rq);
-		status = hit_queue(tap, rq);
+		status = hit_queue(tap, rq, &batch);
 		if (status)
 			tap_hit_end(tap, rq, status);
 	}
 	blk_finish_plug(&plug);
+	if (batch.complete)
+		batch.complete(&batch);
 	submitter_take_back(submitter);
 }

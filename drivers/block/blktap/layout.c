@@ -69,17 +69,25 @@ void tap_layout_destroy(struct tap_layout *layout)
 }
 
 /* Return: the entry at a sector, or NULL; its range, also if NULL. */
+static void *entry_at_rcu(struct maple_tree *tree, u64 sector, u64 *first,
+			  u64 *last)
+{
+	MA_STATE(mas, tree, sector, sector);
+	void *entry = mas_walk(&mas);
+
+	*first = mas.index;
+	*last = mas.last;
+	return entry;
+}
+
 static void *entry_at(struct maple_tree *tree, u64 sector, u64 *first,
 		      u64 *last)
 {
-	MA_STATE(mas, tree, sector, sector);
 	void *entry;
 
 	rcu_read_lock();
-	entry = mas_walk(&mas);
+	entry = entry_at_rcu(tree, sector, first, last);
 	rcu_read_unlock();
-	*first = mas.index;
-	*last = mas.last;
 	return entry;
 }
 
@@ -87,7 +95,8 @@ static void *entry_at(struct maple_tree *tree, u64 sector, u64 *first,
 static bool find_beneath(struct tap_layout *layout, u64 sector, u64 first,
 			 u64 last, struct tap_extent *ext)
 {
-	void *entry = entry_at(&layout->ro, sector, &ext->first, &ext->last);
+	void *entry = entry_at_rcu(&layout->ro, sector, &ext->first,
+				   &ext->last);
 
 	if (!entry)
 		return false;
@@ -98,32 +107,37 @@ static bool find_beneath(struct tap_layout *layout, u64 sector, u64 first,
 }
 
 /**
- * tap_layout_find - where a sector is to be read or written
+ * tap_layout_find_rcu - where a sector is to be read or written
  * @layout: the maps
  * @sector: the sector
  * @write: it is to be written
  * @ext: set to the extent that it lies in
  *
- * Context: any. Return: false: a miss.
+ * Context: any, in an RCU read section. Return: false: a miss.
  */
+bool tap_layout_find_rcu(struct tap_layout *layout, u64 sector, bool write,
+			 struct tap_extent *ext)
+{
+	u64 first, last;
+	void *entry;
+
+	entry = entry_at_rcu(&layout->rw, sector, &first, &last);
+	if (!entry || (!write && entry_state(entry) == BLKTAP_EXT_INVALID_DATA))
+		return !write && find_beneath(layout, sector, first, last, ext);
+	entry_unpack(entry, ext);
+	ext->first = first;
+	ext->last = last;
+	return true;
+}
+
+/* The same. Context: any. */
 bool tap_layout_find(struct tap_layout *layout, u64 sector, bool write,
 		     struct tap_extent *ext)
 {
-	u64 first, last;
 	bool found;
-	void *entry;
 
 	rcu_read_lock();
-	entry = entry_at(&layout->rw, sector, &first, &last);
-	if (entry && (write || entry_state(entry) != BLKTAP_EXT_INVALID_DATA)) {
-		entry_unpack(entry, ext);
-		ext->first = first;
-		ext->last = last;
-		found = true;
-	} else {
-		found = !write &&
-			find_beneath(layout, sector, first, last, ext);
-	}
+	found = tap_layout_find_rcu(layout, sector, write, ext);
 	rcu_read_unlock();
 	return found;
 }

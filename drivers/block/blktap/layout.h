@@ -61,6 +61,8 @@ struct tap_layout {
 
 void tap_layout_init(struct tap_layout *layout);
 void tap_layout_destroy(struct tap_layout *layout);
+bool tap_layout_find_rcu(struct tap_layout *layout, u64 sector, bool write,
+			 struct tap_extent *ext);
 bool tap_layout_find(struct tap_layout *layout, u64 sector, bool write,
 		     struct tap_extent *ext);
 int tap_layout_grant(struct tap_layout *layout, const struct tap_extent *exts,

@@ -40,7 +40,7 @@ DECLARE_EVENT_CLASS(blktap_rq,
 	TP_fast_assign(
 		__entry->minor = tap->minor;
 		__entry->tag = rq->tag;
-		__entry->op = req_op(rq);
+		__entry->op = (__force u32)req_op(rq);
 		__entry->sector = blk_rq_pos(rq);
 		__entry->nr = blk_rq_sectors(rq);
 	),

@@ -4,7 +4,8 @@
 # make modules           the kernel module; KDIR=DIR names the kernel's build tree
 # make install           tools and man pages, under $(DESTDIR)$(PREFIX)
 # make modules_install   the module, under $(INSTALL_MOD_PATH)/lib/modules
-# make check             every test; TEST="NAME..." and KERNEL="stock uml kdbg" choose
+# make check             every test; TEST="NAME..." and KERNEL="stock uml kdbg xen" choose
+# make check-xen         those under Xen: guests with disks on taps
 # make demo              a VHD served as a disk, step by step, in a VM
 # make bench             what it costs, beside other ways; SET="NAME..." chooses
 # make shell             a shell in the same VM, module loaded
@@ -107,7 +108,7 @@ modules_install: modules
 	$(if $(INSTALL_MOD_PATH),,depmod -a $(release))
 
 build/kernels/%/build/Makefile:
-	@scripts/deps build
+	@scripts/deps build $(filter xen,$*)
 	@scripts/fetch-kernel $*
 
 $(running)/Makefile:
@@ -123,13 +124,22 @@ tests: $(TEST_PROGS)
 
 # What selftests/vm/run boots KERNEL with.
 vm: userspace modules build/vm/base.cpio build/vm/$(KERNEL).cpio build/vm/uml-xstate.so
+vm: $(if $(filter xen,$(KERNEL)),build/vm/xen-initrd.cpio build/vm/xen.img)
 
-build/vm/base.cpio: selftests/vm/rootfs selftests/vm/programs
+build/vm/base.cpio: selftests/vm/rootfs selftests/vm/pack.sh selftests/vm/programs
 	@scripts/deps vm
 	$(call quiet,CPIO)selftests/vm/rootfs base $@
 
 build/vm/%.cpio: selftests/vm/rootfs selftests/vm/modules build/kernels/%/build/Makefile
 	$(call quiet,CPIO)selftests/vm/rootfs modules $* $@
+
+build/vm/xen-initrd.cpio: selftests/xen/rootfs selftests/xen/initrd selftests/vm/pack.sh \
+		build/kernels/xen/build/Makefile
+	$(call quiet,CPIO)selftests/xen/rootfs initrd $@
+
+build/vm/xen.img: build/vm/xen-initrd.cpio selftests/xen/guest-init build/vm/base.cpio \
+		build/vm/xen.cpio
+	$(call quiet,EXT4)selftests/xen/rootfs disk $@ build/vm/base.cpio build/vm/xen.cpio
 
 build/vm/%.so: selftests/vm/%.c
 	@mkdir -p $(@D)
@@ -138,6 +148,9 @@ build/vm/%.so: selftests/vm/%.c
 # Without KERNEL and TEST: all there are.
 check: userspace tests
 	+@scripts/check $(if $(filter command,$(origin KERNEL)),--kernel="$(KERNEL)") $(TEST)
+
+check-xen: userspace tests
+	+@scripts/check --kernel=xen $(TEST)
 
 demo:
 	+@selftests/demo/run
@@ -156,4 +169,4 @@ clean:
 	rm -rf $(filter-out build/kernels,$(wildcard build/*))
 
 .PHONY: all help userspace install modules modules_install debug-kernels tests vm \
-	check demo bench shell lint clean
+	check check-xen demo bench shell lint clean

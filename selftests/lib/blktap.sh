@@ -243,10 +243,10 @@ disk_name() {
 	done
 }
 
-# mount_on FSTYPE NODE DIRECTORY
+# mount_on FSTYPE NODE DIRECTORY [OPTION...]
 mount_on() {
 	mkdir -p "$3"
-	mount -t "$1" "$2" "$3"
+	mount -t "$1" "${@:4}" "$2" "$3"
 	defer unmount_if_mounted "$3"
 }
 

@@ -181,7 +181,8 @@ recalls_under() { # IMAGE
 	} &
 	load=$!
 	while kill -0 "$load" 2>/dev/null; do
-		echo 1 >"$CLASS/blktap$MINOR/recall"
+		# The load's end may interrupt it.
+		echo 1 2>/dev/null >"$CLASS/blktap$MINOR/recall" || continue
 		n=$((n + 1))
 	done
 	wait "$load"

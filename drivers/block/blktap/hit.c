@@ -452,17 +452,16 @@ blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq)
  * @tap: the tap
  * @list: the requests, not started; empty afterwards
  *
- * The image's own device gets them as a batch too, and what is done by then
- * ends as one.
+ * What is done when all have begun ends as a batch. The image's own device does
+ * not get them as one: in a plug a write could not be done when its call
+ * returns, and the filesystem would end it in a work item.
  */
 void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list)
 {
 	struct submitter submitter = submitter_put_aside();
 	DEFINE_IO_COMP_BATCH(batch);
-	struct blk_plug plug;
 	struct request *rq;
 
-	blk_start_plug(&plug);
 	while ((rq = rq_list_pop(list))) {
 		blk_status_t status;
 
@@ -471,7 +470,6 @@ void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list)
 		if (status)
 			tap_hit_end(tap, rq, status);
 	}
-	blk_finish_plug(&plug);
 	if (batch.complete)
 		batch.complete(&batch);
 	submitter_take_back(submitter);

@@ -102,7 +102,8 @@ static bool part_again(struct tap_cmd *cmd, struct tap_file *file)
 			return true;
 		fallthrough;
 	case -EINVAL:
-		if (READ_ONCE(file->buffered))
+		/* Another part may have made it so since this one began. */
+		if (cmd->bios || !(cmd->iocb.ki_flags & IOCB_DIRECT))
 			return false;
 		WRITE_ONCE(file->buffered, true);
 		return true;

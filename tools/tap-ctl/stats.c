@@ -9,6 +9,16 @@
 #include "report.h"
 #include "taps.h"
 
+/* Of all data: the tapdisk knows only of what came to it. */
+static void add_sectors(struct json_object *json, const struct message *tap)
+{
+	struct json_object *secs = json_object_new_array();
+
+	json_object_array_add(secs, json_object_new_uint64(tap->counters[BLKTAP_C_READ_SECTORS]));
+	json_object_array_add(secs, json_object_new_uint64(tap->counters[BLKTAP_C_WRITE_SECTORS]));
+	json_object_object_add(json, "secs", secs);
+}
+
 /* What the tapdisk counts, and what the kernel does, as "kernel". */
 static int print_stats(const char *text, const struct message *tap, bool pretty)
 {
@@ -19,8 +29,10 @@ static int print_stats(const char *text, const struct message *tap, bool pretty)
 		json_object_put(json);
 		return -EPROTO;
 	}
-	if (message_has(tap, BLKTAP_A_COUNTERS))
+	if (message_has(tap, BLKTAP_A_COUNTERS)) {
+		add_sectors(json, tap);
 		json_object_object_add(json, "kernel", format_counters(tap));
+	}
 	if (pretty) {
 		format_print_json(stdout, json);
 		return 0;

@@ -225,8 +225,7 @@ struct tap_file {
 
 struct tap_direct_counters {
 	u64 hits;
-	u64 zero_copied;
-	u64 writes;
+	u64 bytes[2];		/* read, written */
 	u64 punts;
 };
 
@@ -268,7 +267,7 @@ struct tap_direct_counters {
  * @scratch: the extents of the answer that is looked at; by @scratch_lock
  * @ring_used: data went over the ring: a flush must go there too
  * @count: per CPU
- * @writes: of @count, those that the files' times tell of; by @sync_lock
+ * @written: bytes of @count that the files' times tell of; by @sync_lock
  * @misses: requests that waited for a grant; this and all below under
  *	tap_ring.lock
  * @upcalls: LAYOUTGETs
@@ -311,7 +310,7 @@ struct tap_direct {
 	struct tap_extent scratch[BLKTAP_EXTENTS_MAX];
 	bool ring_used;
 	struct tap_direct_counters __percpu *count;
-	u64 writes;
+	u64 written;
 	u64 misses;
 	u64 upcalls;
 	u64 commits;
@@ -627,9 +626,7 @@ static inline void tap_count_part(struct blktap *tap, struct request *rq,
 	struct tap_direct_counters __percpu *count = tap->direct->count;
 
 	this_cpu_inc(count->hits);
-	this_cpu_add(count->zero_copied, len);
-	if (rq_writes(rq))
-		this_cpu_inc(count->writes);
+	this_cpu_add(count->bytes[rq_writes(rq)], len);
 }
 
 /* slot.c: a slot's pages, and the data in them */

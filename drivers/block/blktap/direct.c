@@ -507,9 +507,9 @@ static void times_update(struct tap_direct *direct, unsigned int nr)
 	unsigned int i;
 
 	tap_direct_count(direct, &sum);
-	if (sum.writes == direct->writes)
+	if (sum.bytes[1] == direct->written)
 		return;
-	direct->writes = sum.writes;
+	direct->written = sum.bytes[1];
 	for (i = 0; i < nr; i++)
 		if (direct->files[i].write && !direct->files[i].bdev)
 			time_update(direct->files[i].file);
@@ -638,8 +638,8 @@ void tap_direct_count(struct tap_direct *direct,
 		struct tap_direct_counters *c = per_cpu_ptr(direct->count, cpu);
 
 		sum->hits += READ_ONCE(c->hits);
-		sum->zero_copied += READ_ONCE(c->zero_copied);
-		sum->writes += READ_ONCE(c->writes);
+		sum->bytes[0] += READ_ONCE(c->bytes[0]);
+		sum->bytes[1] += READ_ONCE(c->bytes[1]);
 		sum->punts += READ_ONCE(c->punts);
 	}
 }

@@ -84,17 +84,15 @@ static struct blktap *tap_of(struct genl_info *info)
 
 #define PUT(attr, value) nla_put_u64_64bit(skb, attr, value, BLKTAP_C_PAD)
 
-static bool put_direct_counters(struct sk_buff *skb, struct tap_direct *direct)
+static bool put_direct_counters(struct sk_buff *skb, struct tap_direct *direct,
+				const struct tap_direct_counters *sum)
 {
-	struct tap_direct_counters sum;
-
-	tap_direct_count(direct, &sum);
-	return !PUT(BLKTAP_C_HITS, sum.hits) &&
+	return !PUT(BLKTAP_C_HITS, sum->hits) &&
 	       !PUT(BLKTAP_C_MISSES, direct->misses) &&
 	       !PUT(BLKTAP_C_UPCALLS, direct->upcalls) &&
 	       !PUT(BLKTAP_C_COMMITS, direct->commits) &&
-	       !PUT(BLKTAP_C_ZERO_COPIED, sum.zero_copied) &&
-	       !PUT(BLKTAP_C_PUNTS, sum.punts) &&
+	       !PUT(BLKTAP_C_ZERO_COPIED, sum->bytes[0] + sum->bytes[1]) &&
+	       !PUT(BLKTAP_C_PUNTS, sum->punts) &&
 	       !PUT(BLKTAP_C_RECALLS, direct->recalls) &&
 	       !PUT(BLKTAP_C_EXTENTS, READ_ONCE(direct->layout.nr)) &&
 	       !PUT(BLKTAP_C_MAP_BYTES, tap_maps_bytes(direct));
@@ -104,11 +102,14 @@ static bool put_counters(struct sk_buff *skb, struct blktap *tap)
 {
 	struct tap_ring *ring = &tap->ring;
 	struct nlattr *nest = nla_nest_start(skb, BLKTAP_A_COUNTERS);
+	struct tap_direct_counters sum = {};
 	unsigned int in_ring, waiting;
 	struct tap_counters c;
 
 	if (!nest)
 		return false;
+	if (tap->direct)
+		tap_direct_count(tap->direct, &sum);
 	spin_lock(&ring->lock);
 	c = ring->count;
 	in_ring = ring->busy;
@@ -119,8 +120,10 @@ static bool put_counters(struct sk_buff *skb, struct blktap *tap)
 	    PUT(BLKTAP_C_WRITES, c.reqs[BLKTAP_OP_WRITE]) ||
 	    PUT(BLKTAP_C_FLUSHES, c.reqs[BLKTAP_OP_FLUSH]) ||
 	    PUT(BLKTAP_C_TRIMS, c.reqs[BLKTAP_OP_TRIM]) ||
-	    PUT(BLKTAP_C_READ_SECTORS, c.sectors[BLKTAP_OP_READ]) ||
-	    PUT(BLKTAP_C_WRITE_SECTORS, c.sectors[BLKTAP_OP_WRITE]) ||
+	    PUT(BLKTAP_C_READ_SECTORS, c.sectors[BLKTAP_OP_READ] +
+				       (sum.bytes[0] >> SECTOR_SHIFT)) ||
+	    PUT(BLKTAP_C_WRITE_SECTORS, c.sectors[BLKTAP_OP_WRITE] +
+					(sum.bytes[1] >> SECTOR_SHIFT)) ||
 	    PUT(BLKTAP_C_ERRORS, c.errors) ||
 	    PUT(BLKTAP_C_KICKS, c.kicks) ||
 	    PUT(BLKTAP_C_RING_FULL, c.ring_full) ||
@@ -129,7 +132,7 @@ static bool put_counters(struct sk_buff *skb, struct blktap *tap)
 	    PUT(BLKTAP_C_WAITING, waiting) ||
 	    PUT(BLKTAP_C_COPIED, c.copied))
 		return false;
-	if (tap->direct && !put_direct_counters(skb, tap->direct))
+	if (tap->direct && !put_direct_counters(skb, tap->direct, &sum))
 		return false;
 	nla_nest_end(skb, nest);
 	return true;

@@ -230,7 +230,7 @@ static ssize_t _name##_show(struct device *dev,				\
 static DEVICE_ATTR_RO(_name)
 
 STAT(hits, sum.hits);
-STAT(zero_copied, sum.zero_copied);
+STAT(zero_copied, sum.bytes[0] + sum.bytes[1]);
 STAT(punts, sum.punts);
 STAT(misses, READ_ONCE(direct->misses));
 STAT(upcalls, READ_ONCE(direct->upcalls));

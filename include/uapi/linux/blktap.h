@@ -491,7 +491,7 @@ enum blktap_counter {
 	BLKTAP_C_WRITES,
 	BLKTAP_C_FLUSHES,
 	BLKTAP_C_TRIMS,
-	BLKTAP_C_READ_SECTORS,	/* sectors asked of the tapdisk */
+	BLKTAP_C_READ_SECTORS,	/* sectors, by the tapdisk or from extents */
 	BLKTAP_C_WRITE_SECTORS,
 	BLKTAP_C_ERRORS,	/* ring requests answered with an error */
 	BLKTAP_C_KICKS,		/* wake-ups of the tapdisk */

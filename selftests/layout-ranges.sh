@@ -94,6 +94,26 @@ test_a_vhd_on_large_sectors() {
 	check_vhd "$NULL"
 }
 
+# What is asked for ends with the disk.
+test_disks_that_end_within_a_chunk() {
+	local kib
+
+	for kib in 4 1024 5124; do
+		truncate -s "${kib}K" "$DIR/r.img"
+		tap_create "aio:$DIR/r.img"
+		head -c "${kib}K" /dev/urandom >"$DIR/reference"
+		dd if="$DIR/reference" of="$DEV" bs=4k oflag=direct status=none
+		expect_same "a disk of $kib KiB"
+		tap_destroy "$MINOR"
+		cmp "$DIR/r.img" "$DIR/reference" || fail "the image of $kib KiB"
+		rm "$DIR/r.img"
+	done
+	vhd-util create -n "$DIR/d.vhd" -s 3
+	tap_create "vhd:$DIR/d.vhd"
+	reference 3
+	expect_same "a VHD of 3 MiB"
+}
+
 # zero_some: zeroes three ranges of the disk and of the reference.
 zero_some() {
 	local range

@@ -74,12 +74,13 @@ static struct blktap_extent *slot_extents(struct blktap *tap,
 	return page_address(tap->ring.layout[slot - tap->ring.slots]);
 }
 
-/* The rest of the sector's chunk, but nothing that a TRIM has. */
+/* The rest of the sector's chunk, but nothing that a TRIM has, on the disk. */
 static u64 wanted(struct blktap *tap, u64 sector)
 {
 	u64 end = round_down(sector, CHUNK_SECTORS) + CHUNK_SECTORS;
 	u64 held = READ_ONCE(tap->direct->layout.hold_first);
 
+	end = min(end, get_capacity(tap->disk));
 	if (tap_layout_is_held(&tap->direct->layout, held) && held > sector)
 		end = min(end, held);
 	return end - sector;

@@ -83,7 +83,8 @@ static u64 wanted(struct blktap *tap, u64 sector)
 	end = min(end, get_capacity(tap->disk));
 	if (tap_layout_is_held(&tap->direct->layout, held) && held > sector)
 		end = min(end, held);
-	return end - sector;
+	/* A disk that has shrunk meanwhile: the tapdisk will refuse it. */
+	return end > sector ? end - sector : 1;
 }
 
 /* The ring request of a slot of layout mode's own operations, which is SLOT_FILLING. */

@@ -113,12 +113,10 @@ static bool may_wait(struct request *rq)
 bool tap_bio_begin(struct tap_cmd *cmd, struct tap_file *file)
 {
 	struct request *rq = blk_mq_rq_from_pdu(cmd);
-	struct blktap *tap = rq_tap(rq);
 
 	if (cmd->nowait && (!bdev_nowait(file->bdev) || may_wait(rq) ||
 			    !tap_stack_left()))
 		return false;
-	tap_count_part(tap, rq, cmd->part);
 	cmd->ret = cmd->part;
 	atomic_set(&cmd->refs, 1);
 	if (!part_submit_all(cmd, file))

@@ -619,7 +619,7 @@ static inline struct workqueue_struct *rq_wq(struct blktap *tap,
 	}
 }
 
-/* A part's I/O is begun. */
+/* A part is done. */
 static inline void tap_count_part(struct blktap *tap, struct request *rq,
 				  unsigned int len)
 {

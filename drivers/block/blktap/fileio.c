@@ -237,7 +237,6 @@ bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file,
 		bvec_free(cmd);
 		return false;
 	}
-	tap_count_part(tap, rq, cmd->part);
 	atomic_set(&cmd->refs, 2);
 	ret = write ? file->file->f_op->write_iter(&cmd->iocb, &iter) :
 		      file->file->f_op->read_iter(&cmd->iocb, &iter);

@@ -148,6 +148,8 @@ void tap_part_end(struct tap_cmd *cmd, struct io_comp_batch *batch)
 		tap_file_ended(cmd);
 	if (cmd->ret >= 0)
 		part_round(cmd);
+	if (cmd->ret > 0)
+		tap_count_part(tap, rq, cmd->ret);
 
 	if (part_again(cmd, file)) {
 		tap_hit_punt(tap, rq);
@@ -273,6 +275,7 @@ static void hit_run(struct blktap *tap, struct request *rq, bool nowait,
 			return;
 		}
 		zero_part(rq, cmd->pos, cmd->part);
+		tap_count_part(tap, rq, cmd->part);
 		if (part_done(cmd, cmd->part)) {
 			hit_end(tap, rq, BLK_STS_OK, batch);
 			return;

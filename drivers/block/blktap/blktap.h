@@ -648,6 +648,7 @@ void blktap_chardev_exit(void);
 /* disk.c: the block device */
 extern int blktap_disk_major;
 
+unsigned long blktap_disk_flags(struct blktap *tap, unsigned long flags);
 int blktap_disk_create(struct blktap *tap, struct blktap_params *params);
 int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size);
 int blktap_disk_remove(struct blktap *tap, bool force);

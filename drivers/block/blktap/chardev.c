@@ -243,6 +243,7 @@ static int ioctl_create_device(struct blktap *tap, void __user *arg)
 
 	if (copy_from_user(&params, arg, head))
 		return -EFAULT;
+	params.flags = blktap_disk_flags(tap, params.flags);
 	if (params.flags & BLKTAP_DEVICE_BLOCK)
 		size = sizeof(params);
 	else if (params.flags & BLKTAP_DEVICE_TRIM)

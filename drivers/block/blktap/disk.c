@@ -328,9 +328,25 @@ static int disk_choose_mode(struct blktap *tap,
 }
 
 /**
+ * blktap_disk_flags - what of a tapdisk's flags is understood
+ * @tap: the tap
+ * @flags: BLKTAP_DEVICE_*, and what else is set
+ *
+ * Layout mode, and what came with it, is for one who has mapped its pages: an
+ * old tapdisk may set any bit.
+ */
+unsigned long blktap_disk_flags(struct blktap *tap, unsigned long flags)
+{
+	if (!READ_ONCE(tap->ring.layout[0]))
+		flags &= ~(BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_BLOCK |
+			   BLKTAP_DEVICE_RELEASE);
+	return flags & DISK_FLAGS;
+}
+
+/**
  * blktap_disk_create - create the disk (CREATE_DEVICE)
  * @tap: the tap, locked; mapped by the caller
- * @params: what the tapdisk says of it; flags become those understood
+ * @params: what the tapdisk says of it; flags that are understood
  *
  * Does no I/O. Context: may sleep. Return: 0, -EINVAL, -EEXIST, -EIO where the
  * ring has failed, or another errno of the block layer's.
@@ -345,10 +361,6 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 		return -EIO;
 	if (tap->disk)
 		return -EEXIST;
-	params->flags &= DISK_FLAGS;
-	/* Layout mode is for one who has mapped the pages that it needs. */
-	if (!READ_ONCE(tap->ring.layout[0]))
-		params->flags &= ~(BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_RELEASE);
 	err = parse_params(params, &limits);
 	if (err)
 		return err;

@@ -324,6 +324,7 @@ static int disk_choose_mode(struct blktap *tap,
 	direct->flush = params->flags & BLKTAP_DEVICE_FLUSH;
 	direct->release = params->flags & BLKTAP_DEVICE_RELEASE;
 	direct->block = params->block_size >> SECTOR_SHIFT;
+	tap_layout_size(&direct->layout, params->capacity);
 	return 0;
 }
 

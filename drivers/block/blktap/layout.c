@@ -22,6 +22,12 @@
 #define ENTRY_DELTA_SHIFT	11
 #define ENTRY_DELTA_BITS	TAP_DELTA_BITS
 
+/* Sectors of a chunk of the table, a VHD's block; chunks of one of its pages. */
+#ifndef CHUNK_SHIFT
+#define CHUNK_SHIFT		12
+#endif
+#define PAGE_CHUNKS		(PAGE_SIZE / sizeof(unsigned long))
+
 /* Bounded by the maps' limit, and never more than a node or two at a time. */
 #define LAYOUT_GFP	(GFP_NOIO | __GFP_NOFAIL)
 
@@ -58,9 +64,82 @@ void tap_layout_init(struct tap_layout *layout)
 	layout->hold_last = 0;
 }
 
+static void table_free(struct tap_layout *layout)
+{
+	while (layout->nr_pages)
+		free_page((unsigned long)layout->table[--layout->nr_pages]);
+	kvfree(layout->table);
+	layout->table = NULL;
+}
+
+/**
+ * tap_layout_size - make the maps quick for a disk
+ * @layout: the maps, empty
+ * @sectors: the disk's capacity
+ *
+ * Without memory for that they are slower, no more.
+ */
+void tap_layout_size(struct tap_layout *layout, u64 sectors)
+{
+	u64 nr = DIV_ROUND_UP_ULL(sectors, PAGE_CHUNKS << CHUNK_SHIFT);
+
+	table_free(layout);
+	layout->table = kvcalloc(nr, sizeof(*layout->table), GFP_KERNEL);
+	layout->nr_pages = layout->table ? nr : 0;
+}
+
+/* Return: where the table has a chunk's entry, or NULL. */
+static unsigned long *table_at(struct tap_layout *layout, u64 chunk)
+{
+	unsigned long *page;
+
+	if (chunk / PAGE_CHUNKS >= layout->nr_pages)
+		return NULL;
+	page = READ_ONCE(layout->table[chunk / PAGE_CHUNKS]);
+	return page ? &page[chunk % PAGE_CHUNKS] : NULL;
+}
+
+/* A page for a chunk, if there is memory. */
+static void table_grow(struct tap_layout *layout, u64 chunk)
+{
+	u64 page = chunk / PAGE_CHUNKS;
+
+	if (page < layout->nr_pages && !layout->table[page])
+		WRITE_ONCE(layout->table[page],
+			   (void *)get_zeroed_page(GFP_NOWAIT | __GFP_NOWARN));
+}
+
+/*
+ * @rw has an entry for a range, or nothing. What spans more than a page of the
+ * table is not worth it: then the tree has few entries.
+ */
+static void table_store(struct tap_layout *layout, u64 first, u64 last,
+			void *entry)
+{
+	u64 chunk = first >> CHUNK_SHIFT, end = last >> CHUNK_SHIFT;
+	bool good = entry && entry_state(entry) == BLKTAP_EXT_READ_WRITE_DATA &&
+		    end - chunk < PAGE_CHUNKS;
+
+	end = min(end + 1, (u64)layout->nr_pages * PAGE_CHUNKS);
+	for (; chunk < end; chunk++) {
+		bool whole = good && chunk << CHUNK_SHIFT >= first &&
+			     ((chunk + 1) << CHUNK_SHIFT) - 1 <= last;
+		unsigned long *at;
+
+		if (whole)
+			table_grow(layout, chunk);
+		at = table_at(layout, chunk);
+		if (at)
+			WRITE_ONCE(*at, whole ? (unsigned long)entry : 0);
+		else
+			chunk |= PAGE_CHUNKS - 1;
+	}
+}
+
 /* Nobody may be looking anything up. */
 void tap_layout_destroy(struct tap_layout *layout)
 {
+	table_free(layout);
 	mtree_destroy(&layout->rw);
 	mtree_destroy(&layout->ro);
 	mtree_destroy(&layout->dirty);
@@ -118,9 +197,17 @@ static bool find_beneath(struct tap_layout *layout, u64 sector, u64 first,
 bool tap_layout_find_rcu(struct tap_layout *layout, u64 sector, bool write,
 			 struct tap_extent *ext)
 {
+	unsigned long *chunk = table_at(layout, sector >> CHUNK_SHIFT);
+	unsigned long quick = chunk ? READ_ONCE(*chunk) : 0;
 	u64 first, last;
 	void *entry;
 
+	if (quick) {
+		entry_unpack((void *)quick, ext);
+		ext->first = round_down(sector, 1ULL << CHUNK_SHIFT);
+		ext->last = ext->first + (1ULL << CHUNK_SHIFT) - 1;
+		return true;
+	}
 	entry = entry_at_rcu(&layout->rw, sector, &first, &last);
 	if (!entry || (!write && entry_state(entry) == BLKTAP_EXT_INVALID_DATA))
 		return !write && find_beneath(layout, sector, first, last, ext);
@@ -154,6 +241,8 @@ static void map_store(struct tap_layout *layout, struct maple_tree *tree,
 		last = end;
 	/* At most: a split makes two more. tap_layout_shrink() counts anew. */
 	layout->nr += 2;
+	if (tree == &layout->rw)
+		table_store(layout, first, last, entry);
 	WARN_ON_ONCE(mtree_store_range(tree, first, last, entry, LAYOUT_GFP));
 }
 

@@ -38,6 +38,9 @@ struct tap_extent {
  * @rw: READ_WRITE_DATA, INVALID_DATA and DIRTY extents
  * @ro: READ_DATA and NONE_DATA: what is read where @rw has nothing, or INVALID
  * @dirty: the ranges that are DIRTY in @rw, to find them
+ * @table: for each chunk that lies in one READ_WRITE_DATA extent that extent's
+ *	entry, in pages; a shorter way than @rw for the lookup
+ * @nr_pages: of @table; 0: there is none
  * @nr: entries, at most; counted anew when that is too many
  * @nr_dirty: entries of @dirty, at most; also counted anew
  * @max: how many may be kept
@@ -51,6 +54,8 @@ struct tap_layout {
 	struct maple_tree rw;
 	struct maple_tree ro;
 	struct maple_tree dirty;
+	unsigned long **table;
+	unsigned long nr_pages;
 	unsigned long nr;
 	unsigned long nr_dirty;
 	unsigned long max;
@@ -60,6 +65,7 @@ struct tap_layout {
 };
 
 void tap_layout_init(struct tap_layout *layout);
+void tap_layout_size(struct tap_layout *layout, u64 sectors);
 void tap_layout_destroy(struct tap_layout *layout);
 bool tap_layout_find_rcu(struct tap_layout *layout, u64 sector, bool write,
 			 struct tap_extent *ext);

@@ -8,6 +8,8 @@
 #include <linux/prandom.h>
 #include <linux/sched.h>
 
+/* So that some chunks lie in one extent. */
+#define CHUNK_SHIFT	3
 #include "../layout.c"
 
 #define SECTORS	256
@@ -235,6 +237,7 @@ static int __init layout_test(void)
 	memset(m->rw, NOTHING, sizeof(m->rw));
 	memset(m->ro, NOTHING, sizeof(m->ro));
 	tap_layout_init(&m->layout);
+	tap_layout_size(&m->layout, SECTORS);
 	err = run(m);
 	if (!err)
 		pr_info("layout-test: %u operations, seed=%llu\n", ops, seed);

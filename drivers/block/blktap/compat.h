@@ -64,7 +64,6 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
  * @max_request: the largest request
  * @discard: granularity of discard, 0 for no discard
  * @discard_alignment: offset of the first granule
- * @chunk: requests do not cross a multiple of it; 0: they may
  * @write_zeroes: WRITE_ZEROES is understood
  * @write_cache: there is a volatile write cache: FLUSH means something
  */
@@ -75,7 +74,6 @@ struct disk_limits {
 	unsigned int max_request;
 	unsigned int discard;
 	unsigned int discard_alignment;
-	unsigned int chunk;
 	bool write_zeroes;
 	bool write_cache;
 };
@@ -96,7 +94,6 @@ static inline struct gendisk *compat_alloc_disk(struct blk_mq_tag_set *set,
 		.max_hw_discard_sectors = l->discard ? UINT_MAX >> SECTOR_SHIFT : 0,
 		.discard_granularity = l->discard,
 		.discard_alignment = l->discard_alignment,
-		.chunk_sectors = l->chunk >> SECTOR_SHIFT,
 		.max_write_zeroes_sectors = l->write_zeroes ?
 					    UINT_MAX >> SECTOR_SHIFT : 0,
 #if KERNEL_FROM(6, 11)
@@ -134,8 +131,6 @@ static inline struct gendisk *compat_alloc_disk(struct blk_mq_tag_set *set,
 		q->limits.discard_granularity = l->discard;
 		q->limits.discard_alignment = l->discard_alignment;
 	}
-	if (l->chunk)
-		blk_queue_chunk_sectors(q, l->chunk >> SECTOR_SHIFT);
 	if (l->write_zeroes)
 		blk_queue_max_write_zeroes_sectors(q, UINT_MAX >> SECTOR_SHIFT);
 	blk_queue_write_cache(q, l->write_cache, false);

@@ -218,12 +218,11 @@ static int parse_trim(const struct blktap_params *p, struct disk_limits *l)
 	return 0;
 }
 
-static int parse_block(const struct blktap_params *p, struct disk_limits *l)
+static int parse_block(const struct blktap_params *p)
 {
 	if (p->__pad2 || p->block_size < PAGE_SIZE || p->block_size > BLOCK_SIZE_MAX ||
 	    !is_power_of_2(p->block_size))
 		return -EINVAL;
-	l->chunk = p->block_size;
 	return 0;
 }
 
@@ -257,7 +256,7 @@ static int parse_params(const struct blktap_params *p, struct disk_limits *l)
 	if (p->flags & BLKTAP_DEVICE_TRIM)
 		err = parse_trim(p, l);
 	if (!err && p->flags & BLKTAP_DEVICE_BLOCK)
-		err = parse_block(p, l);
+		err = parse_block(p);
 	return err;
 }
 

@@ -27,6 +27,8 @@
 #define CHUNK_SHIFT		12
 #endif
 #define PAGE_CHUNKS		(PAGE_SIZE / sizeof(unsigned long))
+/* A larger disk has no table: more than any VHD has. */
+#define TABLE_PAGES		4096
 
 /* Bounded by the maps' limit, and never more than a node or two at a time. */
 #define LAYOUT_GFP	(GFP_NOIO | __GFP_NOFAIL)
@@ -84,6 +86,8 @@ void tap_layout_size(struct tap_layout *layout, u64 sectors)
 	u64 nr = DIV_ROUND_UP_ULL(sectors, PAGE_CHUNKS << CHUNK_SHIFT);
 
 	table_free(layout);
+	if (nr > TABLE_PAGES)
+		return;
 	layout->table = kvcalloc(nr, sizeof(*layout->table), GFP_KERNEL);
 	layout->nr_pages = layout->table ? nr : 0;
 }
@@ -105,8 +109,10 @@ static void table_grow(struct tap_layout *layout, u64 chunk)
 	u64 page = chunk / PAGE_CHUNKS;
 
 	if (page < layout->nr_pages && !layout->table[page])
-		WRITE_ONCE(layout->table[page],
-			   (void *)get_zeroed_page(GFP_NOWAIT | __GFP_NOWARN));
+		/* Zeroed before it is seen: table_at() depends on the address. */
+		smp_store_release(&layout->table[page],
+				  (void *)get_zeroed_page(GFP_NOWAIT |
+							  __GFP_NOWARN));
 }
 
 /*

@@ -165,7 +165,7 @@ struct blktap_params_v1 {
  * @trim_block_size: bytes, granularity of TRIM; read only with _TRIM
  * @trim_block_offset: bytes; read only with _TRIM
  * @block_size: bytes in which the image allocates, a power of two from 4096 to
- *	256 MiB: no request crosses a multiple of it; read only with _BLOCK
+ *	256 MiB, and which are TRIMmed as a whole; read only with _BLOCK
  * @__pad2: 0
  *
  * In layout mode the kernel does a discard alone where it may write, by punching

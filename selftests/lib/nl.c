@@ -131,7 +131,9 @@ static bool take_ack(struct btnl *nl, struct nlmsghdr *h, void *arg)
 	if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_seq != nl->seq)
 		return false;
 	*(int *)arg = -e->error;
-	take_text(nl, h);
+	/* DONE may be earlier: then its text is the one. */
+	if (nl->early == NO_MESSAGE)
+		take_text(nl, h);
 	return true;
 }
 

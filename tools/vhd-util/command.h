@@ -21,7 +21,8 @@ struct command {
 };
 
 extern const struct command command_create, command_snapshot, command_query,
-	command_check;
+	command_check, command_set, command_resize, command_modify,
+	command_coalesce, command_repair;
 
 /*
  * getopt_long() with -h and --help, which it serves. Return: as getopt(); '?' for
@@ -33,6 +34,9 @@ int next_option(const struct command *cmd, int argc, char **argv,
 
 /* What is wrong with the command line. Return: -EINVAL. */
 int fail_usage(const struct command *cmd, const char *what);
+
+/* MiB from 1 up, as text, to bytes. Return: 0 or -EINVAL. */
+int parse_mib(const char *text, uint64_t *bytes);
 
 /* Print an error of libvhd's. Return: @error. */
 int fail(int error, const struct vhd_error *err);

@@ -1,27 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 #include "command.h"
-
-/* MiB to bytes. What is too large to be counted is too large for a VHD too. */
-static int parse_size(const char *text, uint64_t *bytes)
-{
-	unsigned long long mib;
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	errno = 0;
-	mib = strtoull(text, &end, 10);
-	if (*end || !mib)
-		return -EINVAL;
-	if (errno || mib > UINT64_MAX >> 20)
-		mib = UINT64_MAX >> 20;
-	*bytes = (uint64_t)mib << 20;
-	return 0;
-}
 
 static int run(const struct command *cmd, int argc, char **argv)
 {
@@ -37,7 +16,7 @@ static int run(const struct command *cmd, int argc, char **argv)
 			name = optarg;
 			break;
 		case 's':
-			if (parse_size(optarg, &size))
+			if (parse_mib(optarg, &size))
 				return fail_usage(cmd, "-s needs a number of MiB from 1 up");
 			break;
 		case 'r':

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vhd-util: make and look at VHD images. */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "command.h"
 
 static const struct command *const commands[] = {
-	&command_create, &command_snapshot, &command_query, &command_check, NULL
+	&command_create, &command_snapshot, &command_query, &command_check,
+	&command_set, &command_resize, &command_modify, &command_coalesce,
+	&command_repair, NULL
 };
 
 int next_option(const struct command *cmd, int argc, char **argv,
@@ -24,6 +28,24 @@ int next_option(const struct command *cmd, int argc, char **argv,
 		return HELP_SHOWN;
 	}
 	return c;
+}
+
+/* What is too large to be counted is too large for a VHD too. */
+int parse_mib(const char *text, uint64_t *bytes)
+{
+	unsigned long long mib;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	mib = strtoull(text, &end, 10);
+	if (*end || !mib)
+		return -EINVAL;
+	if (errno || mib > UINT64_MAX >> 20)
+		mib = UINT64_MAX >> 20;
+	*bytes = (uint64_t)mib << 20;
+	return 0;
 }
 
 int fail_usage(const struct command *cmd, const char *what)

@@ -14,7 +14,7 @@
 #define TABLE_OFFSET		(HEADER_OFFSET + sizeof(struct vhd_header))
 #define ZERO_CHUNK		0x100000	/* bytes */
 
-static int check_size(const char *path, uint64_t size, struct vhd_error *err)
+int vhd_check_size(const char *path, uint64_t size, struct vhd_error *err)
 {
 	if (!size)
 		return vhd_fail(err, -EINVAL, "%s: a disk needs a size", path);
@@ -71,104 +71,6 @@ static int init_header(struct vhd *v, struct vhd_error *err)
 		return vhd_fail_nomem(err, v->path);
 	memset(v->bat, 0xff, vhd_bat_bytes(v->bat_entries));
 	return 0;
-}
-
-/* Put a locator's text at the end of the metadata. */
-static int add_locator(struct vhd *v, int slot, uint32_t code, const void *text,
-		       size_t len, struct vhd_error *err)
-{
-	vhd_autofree uint8_t *data = NULL;
-	struct vhd_locator *l = &v->header.locator[slot];
-	size_t space = vhd_round_up(len, VHD_SECTOR);
-	int r;
-
-	data = vhd_alloc(space);
-	if (!data)
-		return vhd_fail_nomem(err, v->path);
-	memcpy(data, text, len);
-	r = vhd_write(v, data, space, v->next_free, "a parent locator", err);
-	if (r)
-		return r;
-	l->code = code;
-	l->data_space = space;	/* in bytes, as Hyper-V and XenServer have it */
-	l->data_length = len;
-	l->data_offset = v->next_free;
-	v->next_free += space;
-	return 0;
-}
-
-static int fail_name(const struct vhd *v, const char *path, int error,
-		     struct vhd_error *err)
-{
-	return vhd_fail(err, error, "%s: the parent's path %s can't be stored: %s; rename it",
-			v->path, path, error == -EILSEQ ? "it is not UTF-8" : "it is too long");
-}
-
-static int add_windows_locator(struct vhd *v, int slot, uint32_t code,
-			       const char *path, struct vhd_error *err)
-{
-	vhd_autofree char *windows = strdup(path);
-	vhd_autofree uint8_t *text = malloc(VHD_LOCATOR_MAX);
-	ssize_t len;
-
-	if (!windows || !text)
-		return vhd_fail_nomem(err, v->path);
-	for (char *c = windows; *c; c++)
-		if (*c == '/')
-			*c = '\\';
-	len = vhd_utf16_encode(windows, false, text, VHD_LOCATOR_MAX);
-	if (len < 0)
-		return fail_name(v, path, len, err);
-	return add_locator(v, slot, code, text, len, err);
-}
-
-/*
- * Relative ones first: readers take the first that leads to a file. The URI is
- * as XenServer, which is who reads it, has it: relative, and nothing in it is
- * escaped, neither of which RFC 2396 knows.
- */
-static int add_locators(struct vhd *v, const struct vhd *parent,
-			struct vhd_error *err)
-{
-	vhd_autofree char *relative = vhd_relative_path(v->path, parent->path);
-	vhd_autofree char *uri = NULL;
-	int r;
-
-	if (!relative || asprintf(&uri, URI_FILE "%s", relative) < 0)
-		return vhd_fail_nomem(err, v->path);
-	r = add_windows_locator(v, 0, VHD_PLATFORM_W2RU, relative, err);
-	if (!r)
-		r = add_locator(v, 1, VHD_PLATFORM_MACX, uri, strlen(uri), err);
-	if (!r)
-		r = add_windows_locator(v, 2, VHD_PLATFORM_W2KU, parent->path, err);
-	return r;
-}
-
-/*
- * A block device node's time says nothing about what is on it: there the
- * parent's own time of creation stands for it.
- */
-static int init_parent(struct vhd *v, const struct vhd *parent,
-		       struct vhd_error *err)
-{
-	const char *name = strrchr(parent->path, '/') + 1;
-	struct vhd_header *h = &v->header;
-	struct stat st;
-	ssize_t len;
-
-	if (fstat(parent->fd, &st))
-		return vhd_fail(err, -errno, "%s: stat failed: %s", parent->path,
-				strerror(errno));
-	len = vhd_utf16_encode(name, true, h->parent_name, sizeof(h->parent_name));
-	if (len < 0)
-		return fail_name(v, parent->path, len, err);
-	if (parent->type != VHD_TYPE_RAW)
-		uuid_copy(h->parent_uuid, parent->footer.uuid);
-	if (parent->block_device && parent->type != VHD_TYPE_RAW)
-		h->parent_timestamp = parent->footer.timestamp;
-	else
-		h->parent_timestamp = vhd_time(st.st_mtime);
-	return add_locators(v, parent, err);
 }
 
 static int write_zeroes(struct vhd *v, struct vhd_error *err)
@@ -274,7 +176,7 @@ static int create(const char *path, enum vhd_type type, uint64_t size,
 	struct vhd *v;
 	int r;
 
-	r = check_size(path, size, err);
+	r = vhd_check_size(path, size, err);
 	if (!r)
 		r = check_not_in_chain(path, parent, err);
 	if (r)
@@ -292,7 +194,7 @@ static int create(const char *path, enum vhd_type type, uint64_t size,
 	if (type != VHD_TYPE_FIXED)
 		r = init_header(v, err);
 	if (!r && parent)
-		r = init_parent(v, parent, err);
+		r = vhd_init_parent(v, parent, err);
 	if (!r)
 		r = write_image(v, err);
 	if (!r)

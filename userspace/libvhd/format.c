@@ -171,6 +171,23 @@ bool vhd_bitmap_full(const uint8_t *bitmap, uint32_t first, uint32_t count)
 	return true;
 }
 
+uint32_t vhd_bitmap_run(const uint8_t *bitmap, uint32_t first, uint32_t max)
+{
+	bool set = vhd_bitmap_test(bitmap, first);
+	uint8_t alike = set ? 0xff : 0;
+	uint32_t n = 1;
+
+	while (n < max) {
+		if ((first + n) % 8 == 0 && max - n >= 8 && bitmap[(first + n) / 8] == alike)
+			n += 8;
+		else if (vhd_bitmap_test(bitmap, first + n) == set)
+			n++;
+		else
+			break;
+	}
+	return n;
+}
+
 /* VHD 1.0 specification, appendix "CHS Calculation". */
 uint32_t vhd_geometry(uint64_t sectors)
 {

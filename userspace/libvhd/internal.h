@@ -62,6 +62,24 @@ int vhd_open_raw(struct vhd **out, const char *path, unsigned int flags,
 		 struct vhd_error *err);
 int vhd_repair_footers(struct vhd *v, struct vhd_error *err);
 
+/*
+ * write.c: put metadata behind all there is, moving next_free, over the end
+ * footer if that is there; then have it and a footer behind it durable. On failure
+ * of either the footer is where it was.
+ */
+int vhd_append(struct vhd *v, const void *data, size_t bytes, const char *what,
+	       struct vhd_error *err);
+int vhd_cover(struct vhd *v, struct vhd_error *err);
+
+/* write.c: one after the other, each durable. */
+int vhd_write_footers(struct vhd *v, struct vhd_error *err);
+
+/* parent.c: fill in what of the header names the parent; appends the locators. */
+int vhd_init_parent(struct vhd *v, const struct vhd *parent, struct vhd_error *err);
+
+/* create.c */
+int vhd_check_size(const char *path, uint64_t size, struct vhd_error *err);
+
 /* bat.c: header and footer are valid; loads what they point at. */
 #define VHD_TAP_VERSION_BITSWAPPED	0x00000001U	/* creator_version */
 #define VHD_TAP_VERSION			0x00010001U

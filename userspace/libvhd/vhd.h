@@ -313,6 +313,50 @@ int vhd_write_footer(struct vhd *v, struct vhd_error *err);
 /* Write @v->header. */
 int vhd_write_header(struct vhd *v, struct vhd_error *err);
 
+/* Mark an image as not to be shown to users, or not. */
+int vhd_set_hidden(struct vhd *v, bool hidden, struct vhd_error *err);
+
+/**
+ * vhd_set_parent() - give a differencing image another parent: parent.c
+ * @path: the image; its own parent need not be there
+ * @parent: must hold the same, for what the image does not have; nobody may have
+ *	it open for writing
+ * @parent_raw: @parent has no metadata
+ * @err: filled in on failure; the image is as before
+ *
+ * Return: 0, -EINVAL (not differencing), -ELOOP (@path is in the chain of
+ * @parent), or as vhd_open_chain().
+ */
+int vhd_set_parent(const char *path, const char *parent, bool parent_raw,
+		   struct vhd_error *err);
+
+/**
+ * vhd_resize() - make a disk larger: resize.c
+ * @path: the image
+ * @size: of the disk, bytes; rounded up to a sector
+ * @err: filled in on failure; the image is as before
+ *
+ * What is new reads as zeroes. A BAT that is too small gets a new place.
+ *
+ * Return: 0, -EINVAL (smaller than it is), -EFBIG (larger than VHD_MAX_SIZE),
+ * -ENOSPC, or as vhd_open().
+ */
+int vhd_resize(const char *path, uint64_t size, struct vhd_error *err);
+
+/**
+ * vhd_coalesce() - write what a differencing image has to its parent: coalesce.c
+ * @path: the image, which stays as it is; nobody may have it open for writing
+ * @err: filled in on failure
+ *
+ * The parent must not be in use. Whoever else has it as a parent sees other data
+ * from then on. When this fails or is interrupted the image reads as before, and
+ * it can be done again.
+ *
+ * Return: 0, -EINVAL (not differencing, or larger than its parent), -EBUSY,
+ * -ENOSPC, or as vhd_open_chain().
+ */
+int vhd_coalesce(const char *path, struct vhd_error *err);
+
 /* Create: create.c */
 
 /**
@@ -379,6 +423,9 @@ void vhd_bitmap_set(uint8_t *bitmap, uint32_t first, uint32_t count);
 
 /* True if the bits of @count sectors from @first on are all set. */
 bool vhd_bitmap_full(const uint8_t *bitmap, uint32_t first, uint32_t count);
+
+/* How many sectors from @first on have the same bit, at most @max. */
+uint32_t vhd_bitmap_run(const uint8_t *bitmap, uint32_t first, uint32_t max);
 
 /* Offset of the BAT's sector that holds entry @blk. */
 uint64_t vhd_bat_sector_offset(const struct vhd *v, uint32_t blk);

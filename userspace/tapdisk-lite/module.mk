@@ -34,3 +34,9 @@ unit-tapdisk-trim-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/te
 	kernel.c unit-tapdisk-trim.c)
 unit-tapdisk-trim-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-trim: $(unit-tapdisk-trim-src:%.c=build/%.o) build/lib/libvhd.a
+
+TEST_PROGS += build/selftests/unit-vhd-change
+unit-vhd-change-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \
+	kernel.c unit-vhd-change.c)
+unit-vhd-change-libs := -laio -luuid -lcmocka
+build/selftests/unit-vhd-change: $(unit-vhd-change-src:%.c=build/%.o) build/lib/libvhd.a

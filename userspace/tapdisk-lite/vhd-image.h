@@ -353,9 +353,6 @@ struct vhd_place {
  */
 int vhd_lookup(struct vhd_request *req, struct vhd_place *place);
 
-/* How many sectors from first on have the same bit, at most max. */
-uint32_t vhd_bitmap_run(const uint8_t *bits, uint32_t first, uint32_t max);
-
 /* vhd-layout.c: what lies where */
 void vhd_layout_get(struct vhd_image *image, struct image_request *req);
 

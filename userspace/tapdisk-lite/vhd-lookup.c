@@ -10,23 +10,6 @@ static uint32_t min_sectors(uint64_t a, uint64_t b)
 	return (uint32_t)(a < b ? a : b);
 }
 
-uint32_t vhd_bitmap_run(const uint8_t *bits, uint32_t first, uint32_t max)
-{
-	bool set = vhd_bitmap_test(bits, first);
-	uint8_t alike = set ? 0xff : 0;
-	uint32_t n = 1;
-
-	while (n < max) {
-		if ((first + n) % 8 == 0 && max - n >= 8 && bits[(first + n) / 8] == alike)
-			n += 8;
-		else if (vhd_bitmap_test(bits, first + n) == set)
-			n++;
-		else
-			break;
-	}
-	return n;
-}
-
 /* In one layer; place->sectors shrinks to those that are alike there. */
 static int look_in(struct vhd_request *req, struct vhd_layer *layer, struct vhd_place *place)
 {

@@ -87,7 +87,7 @@ test_wrong_use() {
 
 	expect_fail 22 'no command' vhd-util
 	expect_fail 22 "unknown command 'frob'" vhd-util frob
-	for c in create snapshot query check; do
+	for c in create snapshot query check set resize modify coalesce repair; do
 		expect_fail 22 "vhd-util $c --help" vhd-util "$c"
 		expect_fail 22 "vhd-util $c --help" vhd-util "$c" -n
 		expect_fail 22 "vhd-util $c --help" vhd-util "$c" -n "$DIR/x" --frob
@@ -99,6 +99,58 @@ test_wrong_use() {
 	done
 	vhd-util --help | grep -q snapshot
 	[ ! -e "$DIR/x" ] || fail "something is left"
+}
+
+test_set_hidden() {
+	make_dynamic "$DIR/a.vhd" 4
+	vhd-util set -n "$DIR/a.vhd" -f hidden -v 1
+	expect_eq "$(vhd-util query -n "$DIR/a.vhd" -f)" "hidden: 1" "query -f"
+	check_vhd "$DIR/a.vhd"
+	vhd-util set -n "$DIR/a.vhd" -f hidden -v 0
+	expect_eq "$(vhd-util query -n "$DIR/a.vhd" -f)" "hidden: 0" "query -f"
+	expect_fail 22 'only field' vhd-util set -n "$DIR/a.vhd" -f size -v 1
+	expect_fail 22 '0 or 1' vhd-util set -n "$DIR/a.vhd" -f hidden -v 2
+}
+
+test_resize() {
+	make_dynamic "$DIR/a.vhd" 4
+	vhd-util resize -n "$DIR/a.vhd" -s 5000 -j "$DIR/journal"
+	expect_eq "$(vhd-util query -n "$DIR/a.vhd" -v)" 5000 "size"
+	check_vhd "$DIR/a.vhd"
+	expect_fail 22 'smaller' vhd-util resize -n "$DIR/a.vhd" -s 4
+	expect_fail 27 '2040 GiB' vhd-util resize -n "$DIR/a.vhd" -s 2088961
+	[ ! -e "$DIR/journal" ] || fail "there is a journal"
+	make_fixed "$DIR/f.vhd" 3
+	vhd-util resize -n "$DIR/f.vhd" -s 5
+	expect_eq "$(stat -c %s "$DIR/f.vhd")" $((5 * 1048576 + 512)) "file size"
+	check_vhd "$DIR/f.vhd"
+}
+
+# Snapshots are merged from the top: each into its parent, then that has its children.
+test_coalesce_and_modify() {
+	make_dynamic "$DIR/a.vhd" 4
+	make_child "$DIR/b.vhd" "$DIR/a.vhd"
+	make_child "$DIR/c.vhd" "$DIR/b.vhd"
+	vhd-util coalesce -n "$DIR/b.vhd"
+	vhd-util modify -n "$DIR/c.vhd" -p "$DIR/a.vhd"
+	rm "$DIR/b.vhd"
+	expect_eq "$(vhd-util query -n "$DIR/c.vhd" -pd)" \
+		"$(printf '%s\nchain depth: 2' "$DIR/a.vhd")" query
+	check_vhd "$DIR/c.vhd"
+	expect_fail 22 'no parent' vhd-util coalesce -n "$DIR/a.vhd"
+	expect_fail 40 'loop' vhd-util modify -n "$DIR/a.vhd" -p "$DIR/c.vhd"
+	expect_fail 2 'nothing' vhd-util modify -n "$DIR/c.vhd" -p "$DIR/nothing"
+	check_vhd "$DIR/c.vhd"
+}
+
+test_repair() {
+	make_dynamic "$DIR/a.vhd" 4
+	printf x | dd of="$DIR/a.vhd" bs=1 seek=$(($(stat -c %s "$DIR/a.vhd") - 512)) \
+		conv=notrunc status=none
+	expect_fail 22 'footer at the end' vhd-util check -n "$DIR/a.vhd"
+	vhd-util repair -n "$DIR/a.vhd"
+	check_vhd "$DIR/a.vhd"
+	expect_fail 22 'not a VHD' vhd-util repair -n /bin/true
 }
 
 test_block_device() {

@@ -103,4 +103,18 @@ test_query_of_a_growing_image() {
 	check_vhd "$DIR/a.vhd"
 }
 
+# A larger disk keeps its data; QEMU writes to what is new, and we read it.
+test_qemu_writes_to_what_was_resized() {
+	make_dynamic "$DIR/a.vhd" 10
+	qemu-io -f vpc -c "write -q -P 0x11 0 3M" -c "write -q -P 0x22 9M 1M" "$DIR/a.vhd"
+	vhd-util resize -n "$DIR/a.vhd" -s 1000
+	qemu-io -f vpc -c "read -q -P 0x11 0 3M" -c "read -q -P 0x22 9M 1M" \
+		-c "read -q -P 0 10M 990M" -c "write -q -P 0x33 998M 2M" "$DIR/a.vhd" >"$DIR/said"
+	expect_eq "$(cat "$DIR/said")" "" "what qemu-io found"
+	check_vhd "$DIR/a.vhd"
+	qemu-io -f vpc -c "read -q -P 0x11 0 3M" -c "read -q -P 0 10M 988M" \
+		-c "read -q -P 0x33 998M 2M" "$DIR/a.vhd" >"$DIR/said"
+	expect_eq "$(cat "$DIR/said")" "" "what qemu-io found"
+}
+
 run_host_tests "$@"

@@ -2,7 +2,7 @@
 #
 # make                   the kernel module, tapdisk and the tools
 # make modules           the kernel module; KDIR=DIR names the kernel's build tree
-# make install           tools and man pages, under $(DESTDIR)$(PREFIX)
+# make install           tools, man pages, systemd's unit, under $(DESTDIR)$(PREFIX)
 # make modules_install   the module, under $(INSTALL_MOD_PATH)/lib/modules
 # make check             every test; TEST="NAME..." and KERNEL="stock uml kdbg xen" choose
 # make check-xen         those under Xen: guests with disks on taps
@@ -33,6 +33,7 @@ CC := gcc
 PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 CFLAGS ?= -O2 -g
 
@@ -43,7 +44,7 @@ all-ldflags = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 
 # Each module.mk adds to TOOLS, LIBS and TEST_PROGS, and says NAME-src, NAME-libs
 # (linker flags), NAME-pkgs (pkg-config packages whose headers it includes).
-include userspace/libvhd/module.mk userspace/tapdisk-lite/module.mk \
+include tools/tap-ctl/client.mk userspace/libvhd/module.mk userspace/tapdisk-lite/module.mk \
 	tools/tap-ctl/module.mk tools/vhd-util/module.mk selftests/module.mk
 
 programs := $(TOOLS) $(TEST_PROGS)
@@ -55,7 +56,7 @@ $($1-src:%.c=build/%.o): all-cppflags += $(shell pkg-config --cflags $($1-pkgs))
 endef
 $(foreach n,$(names),$(if $($n-pkgs),$(eval $(call package-flags,$n))))
 
-userspace: $(TOOLS) $(LIBS)
+userspace: $(TOOLS) $(LIBS) $(UNITS)
 
 $(programs):
 	@mkdir -p $(@D)
@@ -76,6 +77,7 @@ install: userspace
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8
 	install $(TOOLS) $(DESTDIR)$(SBINDIR)
 	install -m 644 $(wildcard Documentation/*.8) $(DESTDIR)$(MANDIR)/man8
+	install -D -m 644 -t $(DESTDIR)$(UNITDIR) $(UNITS)
 	install -D -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPLETIONDIR)/tap-ctl
 
 # --- kernel module -----------------------------------------------------------

@@ -356,14 +356,15 @@ static int order_to(struct btnl *nl, int cmd, uint32_t minor, pid_t pid, const c
 }
 
 /* What an admin sees of a tap whose tapdisk was killed, and how it is cleared. */
-static void a_killed_tapdisk_leaves_a_dead_tap(void)
+static void a_killed_tapdisk_leaves_an_orphan(void)
 {
 	struct tapdisk *td = shared_alloc(sizeof(*td));
 	struct disk_io io = { .flags = O_DIRECT, .len = 4096, .buf = shared_alloc(4096) };
 	struct btnl nl;
+	pid_t pid, reader;
 	uint32_t minor;
 	long state;
-	pid_t pid;
+	int result;
 
 	btnl_open(&nl);
 	minor = btnl_alloc(&nl);
@@ -375,11 +376,16 @@ static void a_killed_tapdisk_leaves_a_dead_tap(void)
 	CHECK(in_child(do_disk_io, &io) == 0);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	CHECK(in_child(do_disk_io, &io));
+	reader = child_start(do_disk_io, &io);
 	nap_ms(100 * ktap_scale());
 	state = btnl_get_u32(&nl, minor, BLKTAP_A_STATE);
-	CHECK(state >= 0 && (state & BLKTAP_STATE_DEAD), "state %#lx", state);
+	CHECK(state == BLKTAP_STATE_ORPHANED, "state %#lx", state);
+	CHECK(!child_is_done(reader, &result));
 	CHECK(btnl_get_u32(&nl, minor, BLKTAP_A_PID) == -1, "a dead tapdisk's pid is shown");
+	CHECK(btnl_do(&nl, BLKTAP_CMD_PAUSE, minor, 5) == ENOTCONN, "%s", nl.text);
+	CHECK(tap_close_force(minor) == 0);
+	CHECK(child_wait(reader) == EIO);
+	CHECK(btnl_do(&nl, BLKTAP_CMD_RECOVER, minor, 5), "it has no disk");
 	CHECK(btnl_do(&nl, BLKTAP_CMD_FREE, minor, 5) == 0, "%s", nl.text);
 	btnl_close(&nl);
 }
@@ -396,7 +402,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(a_refused_open_leaves_it_closed),
 	KTAP_CASE(a_silent_tapdisk_times_out),
 	KTAP_CASE(the_death_of_a_tapdisk_ends_its_orders),
-	KTAP_CASE(a_killed_tapdisk_leaves_a_dead_tap),
+	KTAP_CASE(a_killed_tapdisk_leaves_an_orphan),
 };
 
 KTAP_MAIN(cases, &state_checks)

@@ -4,6 +4,7 @@
 # ext4 and xfs on a tap: their files survive unmount, destroy and re-create, and
 # fsck finds nothing.
 . "$(dirname "$0")/lib/blktap.sh"
+. "$(dirname "$0")/lib/recovery.sh"
 
 FILES=$((120 / SCALE + 20))
 
@@ -115,18 +116,15 @@ test_synced_files_survive_a_killed_tapdisk() {
 	mount_on ext4 "$DEV" "$DIR/mnt"
 	fill_files "$DIR/mnt"
 	sync -f "$DIR/mnt"
-	kill -KILL "$PID"
+	kill_tapdisk "$MINOR"
+	tap-ctl close -f -m "$MINOR"
 	umount "$DIR/mnt" || umount -l "$DIR/mnt"
-	wait_for 10 tap_cleared "$MINOR"
+	tap-ctl free -m "$MINOR"
 	check_vhd "$DIR/d.vhd"
 	tap_create "vhd:$DIR/d.vhd"
 	e2fsck -fp "$DEV" || [ $? = 1 ] || fail "e2fsck can't repair"
 	mount_on ext4 "$DEV" "$DIR/mnt"
 	check_files "$DIR/mnt"
-}
-
-tap_cleared() { # MINOR of a tap whose tapdisk is dead
-	[ -z "$(tap_line "$1")" ] || tap-ctl free -m "$1"
 }
 
 run_tests "$@"

@@ -182,8 +182,8 @@ static void a_failed_resume_stays_paused(void)
 	server_down(&s);
 }
 
-/* I/O that waits behind a pause that never ends can at least be killed by the end of the tap. */
-static void held_io_fails_when_the_tapdisk_goes(void)
+/* I/O that waits behind a pause that never ends can at least be killed by force. */
+static void held_io_outlives_the_tapdisk(void)
 {
 	struct server s = { .resume_status = EIO };
 	struct disk_io io;
@@ -197,6 +197,8 @@ static void held_io_fails_when_the_tapdisk_goes(void)
 	expect_waits(pid, 100);
 	server_stop(&s);
 	tap_close(&t);
+	expect_waits(pid, 100);
+	CHECK(tap_close_force(t.h.minor) == 0);
 	CHECK(child_wait(pid) == EIO);
 	CHECK_OK(tap_free(t.h.minor));
 	CHECK(wait_until(tap_is_gone, &t, 5));
@@ -296,7 +298,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(reopen_gives_the_name),
 	KTAP_CASE(set_params_while_paused_resizes),
 	KTAP_CASE(a_failed_resume_stays_paused),
-	KTAP_CASE(held_io_fails_when_the_tapdisk_goes),
+	KTAP_CASE(held_io_outlives_the_tapdisk),
 	KTAP_CASE(pausing_twice_and_resuming_twice),
 	KTAP_CASE(pause_of_a_deaf_tapdisk_times_out),
 	KTAP_CASE(remove_posts_close_and_waits_until_gone),

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "lib/nl.h"
 #include "lib/server.h"
 #include "lib/state.h"
 
@@ -139,6 +140,20 @@ static bool has_submitted(void *image)
 	return ((struct image *)image)->submitted >= 8;
 }
 
+/* -1 and an errno where the ring can't be mapped. */
+static int open_and_map(struct tap *t)
+{
+	int fd = open(t->ring_node, O_RDWR | O_CLOEXEC), err;
+	void *map;
+
+	CHECK_OK(fd);
+	map = mmap(NULL, B2_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	err = errno;
+	close(fd);
+	errno = err;
+	return map == MAP_FAILED ? -1 : 0;
+}
+
 /* What the 3.55 tapdisk does when it is told to go: munmap and close at once. */
 static void closed_with_aio_in_flight(void)
 {
@@ -150,6 +165,7 @@ static void closed_with_aio_in_flight(void)
 			.len = 524288,
 		};
 		struct tap t;
+		int result;
 		pid_t pid;
 
 		im->lose = true;
@@ -163,6 +179,10 @@ static void closed_with_aio_in_flight(void)
 		pthread_join(im->reaper, NULL);
 		server_stop(&s);
 		tap_close(&t);
+		/* We go on, so this is no tapdisk that has gone: nobody may take over. */
+		CHECK_ERRNO(open_and_map(&t), EBUSY);
+		CHECK(!child_is_done(pid, &result));
+		CHECK(tap_close_force(t.h.minor) == 0);
 		CHECK(child_wait(pid) == EIO);
 		tap_free(t.h.minor);
 		CHECK(wait_until(tap_is_gone, &t, 10));

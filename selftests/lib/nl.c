@@ -280,6 +280,21 @@ int channel_open(void)
 	return fd;
 }
 
+int tap_close_force(uint32_t minor)
+{
+	struct nl_msg *msg;
+	struct btnl nl;
+	int err;
+
+	btnl_open(&nl);
+	msg = btnl_new(&nl, BLKTAP_CMD_CLOSE);
+	nla_put_u32(msg, BLKTAP_A_MINOR, minor);
+	nla_put_flag(msg, BLKTAP_A_FORCE);
+	err = btnl_send_for_ack(&nl, msg) ?: btnl_wait_done(&nl, nl.seq, 10);
+	btnl_close(&nl);
+	return err;
+}
+
 bool channel_wait(int fd, double seconds)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };

@@ -17,7 +17,7 @@
 #define MINOR_MAX	((1 << 20) - 1)
 #define FIELD(name)	offsetof(struct args, name)
 
-enum { KEY_JSON = 256, KEY_MODE };
+enum { KEY_JSON = 256, KEY_MODE, KEY_REQUEST_TIMEOUT, KEY_ON_TIMEOUT };
 
 const struct opt opt_pid = {
 	'p', OPT_NUMBER, "pid", "PID", "the tapdisk's process id", FIELD(pid), 1, INT_MAX,
@@ -53,6 +53,20 @@ const struct opt opt_timeout = {
 
 const struct opt opt_force = {
 	'f', OPT_FLAG, "force", NULL, "do not have the image flushed", FIELD(force), 0, 0,
+};
+
+const struct opt opt_kill = {
+	'f', OPT_FLAG, "force", NULL, "kill the tapdisk that serves it now", FIELD(force), 0, 0,
+};
+
+const struct opt opt_request_timeout = {
+	KEY_REQUEST_TIMEOUT, OPT_NUMBER, "request-timeout", "SECONDS",
+	"report a request that waits for longer (0: never)", FIELD(request_timeout), 0, 86400,
+};
+
+const struct opt opt_on_timeout = {
+	KEY_ON_TIMEOUT, OPT_WORD, "on-timeout", "wait|fail", "what becomes of it then",
+	FIELD(on_timeout), 0, 0,
 };
 
 const struct opt opt_mode = {
@@ -233,7 +247,7 @@ int args_parse(const struct command *cmd, int argc, char **argv, struct args *ar
 	/* getopt begins its messages with argv[0] */
 	snprintf(program, sizeof(program), "tap-ctl %s", cmd->name);
 	argv[0] = program;
-	*args = (struct args){ .minor = -1 };
+	*args = (struct args){ .minor = -1, .request_timeout = -1 };
 	fill_tables(cmd, longs, shorts);
 	while ((key = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		opt = find_opt(cmd, key);

@@ -77,6 +77,8 @@ static const char *const command_names[BLKTAP_CMD_MAX + 1] = {
 	[BLKTAP_CMD_STATS] = "stats",
 	[BLKTAP_CMD_POOL_GET] = "get pool",
 	[BLKTAP_CMD_POOL_SET] = "set pool",
+	[BLKTAP_CMD_RECOVER] = "recover",
+	[BLKTAP_CMD_SET] = "set",
 };
 
 /* --- what comes in --- */
@@ -205,7 +207,8 @@ static void report_call(const struct call *call)
 
 static int call_end(struct call *call)
 {
-	if (call->error && !call->reported)
+	if (call->error && !call->reported &&
+	    !(call->rq->may_be_busy && call->error == -EBUSY))
 		report_call(call);
 	free(call->why);
 	free(call->text);
@@ -413,36 +416,55 @@ void client_on_interrupt(struct client *client, int fd, void (*fn)(void *arg), v
 	client->interrupted_arg = arg;
 }
 
-int client_listen(struct client *client, message_fn *fn, void *arg)
+int client_join(struct client *client)
+{
+	int group = genl_ctrl_resolve_grp(client->sock, BLKTAP_GENL_NAME, BLKTAP_GENL_MCGRP);
+	int err = group < 0 ? group : nl_socket_add_membership(client->sock, group);
+
+	if (!err)
+		return 0;
+	report("joining the kernel's events: %s", nl_geterror(err));
+	return -EIO;
+}
+
+int client_fd(struct client *client)
+{
+	return nl_socket_get_fd(client->sock);
+}
+
+int client_events(struct client *client, message_fn *fn, void *arg)
 {
 	struct request rq = { .cmd = BLKTAP_CMD_EVENT, .minor = -1 };
 	struct call call = { .rq = &rq, .fn = fn, .arg = arg };
 	struct nl_cb *cb = call_callbacks(&call);
-	int group, err;
+	int err;
 
-	if (!cb)
+	if (!cb) {
+		report("events: out of memory");
 		return -ENOMEM;
-	group = genl_ctrl_resolve_grp(client->sock, BLKTAP_GENL_NAME, BLKTAP_GENL_MCGRP);
-	err = group < 0 ? group : nl_socket_add_membership(client->sock, group);
-	if (err) {
-		report("joining the kernel's events: %s", nl_geterror(err));
-		call.reported = true;
+	}
+	errno = 0;
+	err = nl_recvmsgs(client->sock, cb);
+	if (err < 0 && errno == ENOBUFS)
+		call.error = -ENOBUFS;
+	else if (err < 0 && !call.error) {
+		report("receiving from the kernel: %s", nl_geterror(err));
 		call.error = -EIO;
 	}
-	while (!call.error) {
-		call.error = wait_readable(client, NULL);
-		if (call.error)
-			break;
-		errno = 0;
-		err = nl_recvmsgs(client->sock, cb);
-		if (err < 0 && errno == ENOBUFS) {
+	nl_cb_put(cb);
+	return call.error;
+}
+
+int client_listen(struct client *client, message_fn *fn, void *arg)
+{
+	int err = client_join(client);
+
+	while (!err) {
+		err = client_events(client, fn, arg);
+		if (err == -ENOBUFS) {
 			report("events were lost: tap-ctl list shows what is there");
-		} else if (err < 0 && !call.error) {
-			report("receiving from the kernel: %s", nl_geterror(err));
-			call.reported = true;
-			call.error = -EIO;
+			err = 0;
 		}
 	}
-	nl_cb_put(cb);
-	return call_end(&call);
+	return err;
 }

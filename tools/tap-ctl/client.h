@@ -26,6 +26,9 @@ struct client;
  * @timeout: seconds
  * @pool: a pool
  * @pages: its quota
+ * @request_timeout: seconds, 0 for none; NULL: not sent
+ * @on_timeout: BLKTAP_ON_TIMEOUT_*; NULL: not sent
+ * @may_be_busy: that it fails with -EBUSY is not reported; this is for us
  */
 struct request {
 	uint8_t cmd;
@@ -38,6 +41,9 @@ struct request {
 	uint32_t timeout;
 	const char *pool;
 	uint32_t pages;
+	const uint32_t *request_timeout;
+	const uint32_t *on_timeout;
+	bool may_be_busy;
 };
 
 /**
@@ -62,6 +68,8 @@ struct message {
 	uint32_t nr_taps;
 	uint32_t pool_pages;
 	uint32_t pool_free;
+	uint32_t request_timeout;
+	uint32_t on_timeout;
 	uint64_t capacity;
 	uint64_t counters[BLKTAP_C_MAX + 1];
 	char *name;
@@ -140,6 +148,28 @@ int client_dump(struct client *client, uint8_t cmd, message_fn *fn, void *arg);
  * Returns 0 or a negative errno, reported: the kernel's or the tapdisk's.
  */
 int client_order(struct client *client, const struct request *rq, char **text);
+
+/**
+ * client_join() - have the kernel tell us of events
+ * @client: the connection, of no other use from now on
+ *
+ * Returns 0 or a negative errno, reported.
+ */
+int client_join(struct client *client);
+
+/** client_fd() - readable when there is an event to be taken */
+int client_fd(struct client *client);
+
+/**
+ * client_events() - take the events that are there, one at least: it waits for it
+ * @client: the connection, joined
+ * @fn: takes each
+ * @arg: for @fn
+ *
+ * Returns 0; -ENOBUFS, not reported: some were lost; or a negative errno, reported
+ * or @fn's.
+ */
+int client_events(struct client *client, message_fn *fn, void *arg);
 
 /**
  * client_listen() - print or otherwise take the events, for ever

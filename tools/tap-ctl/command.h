@@ -12,6 +12,8 @@
  * @minor: a tap; -1: not said
  * @timeout: seconds; 0: not said
  * @pages: a pool's quota; 0: not said
+ * @request_timeout: seconds, 0: none; -1: not said
+ * @on_timeout: "wait" or "fail", or NULL
  * @image: type:/path, as typed, or NULL
  * @node: where the block device's node is to be, or NULL: at its usual place
  * @mode: of the disk: "layout" or "ring", or NULL
@@ -27,6 +29,8 @@ struct args {
 	long minor;
 	long timeout;
 	long pages;
+	long request_timeout;
+	const char *on_timeout;
 	const char *image;
 	const char *node;
 	const char *mode;
@@ -64,7 +68,7 @@ struct opt {
 };
 
 extern const struct opt opt_pid, opt_tapdisk, opt_minor, opt_image, opt_node, opt_rdonly,
-	opt_timeout, opt_force, opt_mode, opt_type, opt_file, opt_json, opt_pool, opt_pages;
+	opt_timeout, opt_force, opt_kill, opt_request_timeout, opt_on_timeout, opt_mode, opt_type, opt_file, opt_json, opt_pool, opt_pages;
 
 /**
  * struct command - a command
@@ -86,7 +90,7 @@ struct command {
 
 extern const struct command cmd_list, cmd_allocate, cmd_free, cmd_create, cmd_destroy, cmd_spawn,
 	cmd_attach, cmd_detach, cmd_open, cmd_close, cmd_pause, cmd_unpause, cmd_stats, cmd_major,
-	cmd_check, cmd_pool_get, cmd_pool_set, cmd_monitor;
+	cmd_check, cmd_pool_get, cmd_pool_set, cmd_monitor, cmd_recover, cmd_handover, cmd_set;
 
 /**
  * args_parse() - read a command's options

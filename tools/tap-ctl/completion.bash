@@ -47,6 +47,8 @@ _tap_ctl_value() {
 	*:-p | *:--pid | *:--tapdisk) words=$(_tap_ctl_field pid) ;;
 	*:-m | *:--minor) words=$(_tap_ctl_field minor) ;;
 	*:--mode) words='layout ring' ;;
+	*:--on-timeout) words='wait fail' ;;
+	*:--request-timeout) ;;
 	list:-t | list:--type) words='vhd aio' ;;
 	*:-t | *:--timeout | *:-s | *:--size | *:-n | *:--name) ;;
 	*) return 1 ;;
@@ -71,7 +73,7 @@ _tap_ctl() {
 	if [ -z "${list:-}" ]; then
 		! _tap_ctl_value "${words[0]}" "${words[-1]}" "$word" || return
 		# shellcheck disable=SC2086,SC2016 # one word or two
-		list=$(_tap_ctl_help '/^Options:/,$s/.*\(--[a-z]*\).*/\1/p' ${words[0]})
+		list=$(_tap_ctl_help '/^Options:/,$s/.*\(--[a-z-]*\).*/\1/p' ${words[0]})
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$list" -- "$word" | sort -u)
 }

@@ -10,6 +10,7 @@
 
 #include "command.h"
 #include "image.h"
+#include "orphan.h"
 #include "report.h"
 #include "steps.h"
 #include "tapdisk.h"
@@ -186,7 +187,7 @@ static int destroy(struct client *client, const struct args *args, const struct 
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	/* With its tapdisk dead its pid is of no use any more: take any. */
-	if (!tap->pid && args->pid && !(tap->state & BLKTAP_STATE_DEAD)) {
+	if (!tap->pid && args->pid && !orphan_is(tap) && !(tap->state & BLKTAP_STATE_DEAD)) {
 		report("tap %ld: tapdisk %ld does not serve it", args->minor, args->pid);
 		return -ESRCH;
 	}

@@ -12,6 +12,9 @@ static const char *const event_names[] = {
 	[BLKTAP_EVENT_TAPDISK_ADDED] = "tapdisk-added",
 	[BLKTAP_EVENT_TAPDISK_GONE] = "tapdisk-gone",
 	[BLKTAP_EVENT_DONE] = "done",
+	[BLKTAP_EVENT_STALLED] = "stalled",
+	[BLKTAP_EVENT_NO_SPACE] = "no-space",
+	[BLKTAP_EVENT_GOES_ON] = "goes-on",
 };
 
 static const char *const counter_names[BLKTAP_C_MAX + 1] = {
@@ -168,6 +171,10 @@ struct json_object *format_json(const struct message *msg)
 	add_number(json, msg, BLKTAP_A_CAPACITY, "sectors", msg->capacity);
 	add_number(json, msg, BLKTAP_A_SECTOR_SIZE, "sector_size", msg->sector_size);
 	add_number(json, msg, BLKTAP_A_OPENERS, "openers", msg->openers);
+	add_number(json, msg, BLKTAP_A_REQUEST_TIMEOUT, "request_timeout", msg->request_timeout);
+	if (message_has(msg, BLKTAP_A_ON_TIMEOUT))
+		add_string(json, "on_timeout",
+			   msg->on_timeout == BLKTAP_ON_TIMEOUT_FAIL ? "fail" : "wait");
 	add_string(json, "pool", msg->pool);
 	add_number(json, msg, BLKTAP_A_POOL_PAGES, "pages", msg->pool_pages);
 	add_number(json, msg, BLKTAP_A_POOL_FREE, "free", msg->pool_free);

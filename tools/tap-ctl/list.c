@@ -97,7 +97,7 @@ const struct command cmd_list = {
 		 "pid=, minor=, state=, args= for each, of which those that do not apply are\n"
 		 "absent. Bits of state: 1 dead, 2 closed, 4 quiesce requested, 8 quiesced,\n"
 		 "0x10 pause requested, 0x20 paused, 0x40 shutdown requested, 0x200 resume\n"
-		 "failed.",
+		 "failed, 0x400 orphaned (recover it), 0x800 stalled, 0x1000 no space.",
 	.opts = list_opts,
 	.run = run_list,
 };

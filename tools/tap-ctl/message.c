@@ -34,6 +34,8 @@ static struct nla_policy policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_POOL_FREE] = { .type = NLA_U32 },
 	[BLKTAP_A_COUNTERS] = { .type = NLA_NESTED },
 	[BLKTAP_A_RING_MODE] = { .type = NLA_FLAG },
+	[BLKTAP_A_REQUEST_TIMEOUT] = { .type = NLA_U32 },
+	[BLKTAP_A_ON_TIMEOUT] = { .type = NLA_U32 },
 };
 
 #define FIELD(name)	offsetof(struct message, name)
@@ -58,6 +60,8 @@ static const struct {
 	{ BLKTAP_A_POOL, FIELD(pool) },
 	{ BLKTAP_A_POOL_PAGES, FIELD(pool_pages) },
 	{ BLKTAP_A_POOL_FREE, FIELD(pool_free) },
+	{ BLKTAP_A_REQUEST_TIMEOUT, FIELD(request_timeout) },
+	{ BLKTAP_A_ON_TIMEOUT, FIELD(on_timeout) },
 };
 
 void message_free(struct message *msg)
@@ -140,7 +144,10 @@ int message_write(struct nl_msg *msg, const struct request *rq)
 	    (rq->force && nla_put_flag(msg, BLKTAP_A_FORCE)) ||
 	    (rq->timeout && nla_put_u32(msg, BLKTAP_A_TIMEOUT, rq->timeout)) ||
 	    (rq->pool && nla_put_string(msg, BLKTAP_A_POOL, rq->pool)) ||
-	    (rq->pages && nla_put_u32(msg, BLKTAP_A_POOL_PAGES, rq->pages)))
+	    (rq->pages && nla_put_u32(msg, BLKTAP_A_POOL_PAGES, rq->pages)) ||
+	    (rq->request_timeout &&
+	     nla_put_u32(msg, BLKTAP_A_REQUEST_TIMEOUT, *rq->request_timeout)) ||
+	    (rq->on_timeout && nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, *rq->on_timeout)))
 		return -ENOMEM;
 	return 0;
 }

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 TOOLS += build/bin/tap-ctl
-tap-ctl-common := $(addprefix tools/tap-ctl/,args.c report.c client.c message.c taps.c \
-	image.c format.c)
-tap-ctl-src := $(tap-ctl-common) $(addprefix tools/tap-ctl/,main.c node.c tapdisk.c steps.c \
+tap-ctl-common := $(tap-ctl-client) $(addprefix tools/tap-ctl/,args.c image.c format.c)
+tap-ctl-src := $(tap-ctl-common) $(addprefix tools/tap-ctl/,main.c node.c steps.c \
 	list.c allocate.c create.c spawn.c attach.c open.c pause.c stats.c check.c pool.c \
-	monitor.c)
+	monitor.c recover.c set.c)
 tap-ctl-pkgs := libnl-genl-3.0 libnl-3.0 json-c
 tap-ctl-libs := -lnl-genl-3 -lnl-3 -ljson-c
 build/bin/tap-ctl: $(tap-ctl-src:%.c=build/%.o)

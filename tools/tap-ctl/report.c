@@ -12,7 +12,7 @@ void report(const char *format, ...)
 	va_list ap;
 
 	fflush(stdout);
-	fputs("tap-ctl: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	va_start(ap, format);
 	vfprintf(stderr, format, ap);
 	va_end(ap);

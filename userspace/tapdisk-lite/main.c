@@ -15,6 +15,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "supervise.h"
 #include "tap.h"
 
 #define RETRY_MS	10	/* when the kernel had no memory for I/O */
@@ -22,6 +23,7 @@
 struct options {
 	int ready_fd;		/* -1: none */
 	int verbose;
+	bool supervise;
 };
 
 static void usage(FILE *out)
@@ -30,6 +32,7 @@ static void usage(FILE *out)
 	      "Serve disk images to the blktap driver, as the kernel orders. Started by\n"
 	      "tap-ctl spawn or tap-ctl create; exits when its last tap is detached.\n"
 	      "\n"
+	      "  --supervise    serve nothing: give each tap whose tapdisk has gone a new one\n"
 	      "  --ready-fd=N   write \"ok\" or \"error: TEXT\" to descriptor N when started\n"
 	      "  -v, --verbose  log to standard error too; twice: debugging messages\n"
 	      "  -h, --help     show this help\n"
@@ -54,6 +57,7 @@ static void parse_options(struct options *options, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "ready-fd", required_argument, NULL, 'r' },
+		{ "supervise", no_argument, NULL, 's' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -65,6 +69,9 @@ static void parse_options(struct options *options, int argc, char **argv)
 		switch (c) {
 		case 'r':
 			options->ready_fd = parse_ready_fd(optarg);
+			break;
+		case 's':
+			options->supervise = true;
 			break;
 		case 'v':
 			options->verbose++;
@@ -212,6 +219,9 @@ int main(int argc, char **argv)
 	parse_options(&options, argc, argv);
 	openlog("tapdisk", LOG_PID | (options.verbose ? LOG_PERROR : 0), LOG_DAEMON);
 	setlogmask(LOG_UPTO(options.verbose > 1 ? LOG_DEBUG : LOG_INFO));
+
+	if (options.supervise)
+		return -supervise();
 
 	err = start(&tapdisk, &error);
 	ready(&options, err ? error.text : NULL);

@@ -4,11 +4,16 @@ tapdisk-engine := $(addprefix userspace/tapdisk-lite/,aio.c image.c image-aio.c 
 	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-commit.c vhd-flush.c \
 	vhd-layout.c vhd-lookup.c vhd-release.c vhd-request.c vhd-trim.c)
 tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,control.c main.c \
-	ring.c stats.c tap.c)
-tapdisk-libs := -laio -ljson-c -luuid
+	ring.c stats.c supervise.c tap.c) $(tap-ctl-client)
+tapdisk-libs := -laio -ljson-c -luuid -lnl-genl-3 -lnl-3
+tapdisk-pkgs := libnl-genl-3.0 libnl-3.0
+UNITS += build/tapdisk-supervise.service
 build/bin/tapdisk: $(tapdisk-src:%.c=build/%.o) build/lib/libvhd.a
 build/userspace/tapdisk-lite/main.o: \
 	all-cppflags += -DBLKTAP_VERSION='$(shell sed -n 's/^PACKAGE_VERSION=//p' dkms.conf)'
+build/%.service: userspace/tapdisk-lite/%.service.in
+	@mkdir -p $(@D)
+	@sed 's|@SBINDIR@|$(SBINDIR)|' $< >$@
 
 TEST_PROGS += build/selftests/unit-tapdisk-vhd
 unit-tapdisk-vhd-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \

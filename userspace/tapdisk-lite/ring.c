@@ -24,6 +24,16 @@ static size_t layout_bytes(void)
 	return (size_t)BLKTAP_RING_SIZE * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+static int16_t response_status(const struct tap *tap, int err)
+{
+	if (!err)
+		return BLKTAP_RSP_OKAY;
+	if (err == -EOPNOTSUPP)
+		return BLKTAP_RSP_EOPNOTSUPP;
+	/* -EPERM and -ENOENT are numbers that mean something else here. */
+	return tap->errnos && err < BLKTAP_RSP_EOPNOTSUPP ? (int16_t)err : BLKTAP_RSP_ERROR;
+}
+
 static void respond(struct tap *tap, uint64_t id, uint8_t operation, int err,
 		    unsigned int nr_extents)
 {
@@ -33,9 +43,7 @@ static void respond(struct tap *tap, uint64_t id, uint8_t operation, int err,
 	rsp->id = id;
 	rsp->operation = operation;
 	rsp->nr_extents = nr_extents;
-	rsp->status = BLKTAP_RSP_OKAY;
-	if (err)
-		rsp->status = err == -EOPNOTSUPP ? BLKTAP_RSP_EOPNOTSUPP : BLKTAP_RSP_ERROR;
+	rsp->status = response_status(tap, err);
 	tap->stats.responses++;
 }
 

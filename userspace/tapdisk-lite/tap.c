@@ -125,7 +125,7 @@ static void register_files(struct tap *tap)
 static unsigned long device_flags(const struct tap *tap)
 {
 	const struct image *image = tap->image;
-	unsigned long flags = BLKTAP_DEVICE_PSZ | BLKTAP_DEVICE_FLUSH;
+	unsigned long flags = BLKTAP_DEVICE_PSZ | BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_ERRNO;
 
 	if (image->rdonly)
 		flags |= BLKTAP_DEVICE_RDONLY;
@@ -153,9 +153,11 @@ static int create_device(struct tap *tap, struct vhd_error *error)
 	};
 
 	if (ioctl(tap->source.fd, BLKTAP_IOCTL_CREATE_DEVICE, &params))
-		return deny(error, errno, "minor %u: creating the disk of %s: %s", tap->minor,
-			    image->name, strerror(errno));
+		return deny(error, errno, "minor %u: making %s its disk: %s%s", tap->minor,
+			    image->name, strerror(errno), errno == EINVAL ?
+			    ": it differs in size or kind from the disk that is there" : "");
 
+	tap->errnos = params.flags & BLKTAP_DEVICE_ERRNO;
 	tap->has_disk = true;
 	tap->disk_capacity = image->capacity;
 	tap->layout_disk = params.flags & BLKTAP_DEVICE_LAYOUT;

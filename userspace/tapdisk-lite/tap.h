@@ -64,6 +64,7 @@ struct tap {
 	bool has_disk;			/* CREATE_DEVICE was done */
 	bool layout_disk;		/* the disk is, or is to be, in layout mode */
 	bool grants;			/* the image's files are registered */
+	bool errnos;			/* the kernel takes errnos in responses */
 	uint64_t disk_capacity;		/* as the kernel knows it */
 	struct tap_order order;
 	struct tap_request requests[BLKTAP_RING_SIZE];

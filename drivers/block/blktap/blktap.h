@@ -39,6 +39,7 @@ struct poll_table_struct;
 #define BLKTAP_MINORS		BIT(MINORBITS)
 #define BLKTAP_MAX_REQUEST	SZ_1M	/* bytes of one block request */
 #define BLKTAP_TIMEOUT		120		/* seconds, where none is given */
+#define BLKTAP_REQUEST_TIMEOUT	120	/* seconds a request may be held */
 #define BLKTAP_TIMEOUT_MAX	86400
 
 /**
@@ -87,7 +88,8 @@ struct tap_cursor {
  *	owner of a kernel state reads and writes the pages' content without
  * @op: BLKTAP_OP_*
  * @nr_pages: pages that it has; they are the first ones of @pages
- * @rq: the block request of which it carries a part
+ * @rq: the block request of which it carries a part; NULL where that has ended
+ *	because the tapdisk has held it for too long
  * @data: where that part starts
  * @sector: that part's first sector on the disk
  * @len: its length in bytes
@@ -95,6 +97,7 @@ struct tap_cursor {
  * @seq: the layout's when it was asked for (LAYOUTGET)
  * @parked: tap_cmds that wait for the answer (LAYOUTGET)
  * @recall: whose end is told (RECALLED)
+ * @commit: who waits for the answer, or NULL: nobody any more (LAYOUTCOMMIT)
  * @pages: mapped into the tapdisk by fault; never given to another tap
  */
 struct tap_slot {
@@ -109,6 +112,7 @@ struct tap_slot {
 	u64 seq;
 	struct list_head parked;
 	struct tap_recall *recall;
+	struct tap_commit *commit;
 	struct page *pages[BLKTAP_SEGMENT_MAX];
 };
 
@@ -123,16 +127,22 @@ enum tap_trim {
 /**
  * struct tap_cmd - a block request, in its pdu
  * @node: in tap_ring.waiting while parts of it have no slot yet, in a slot's
- *	parked list, in tap_direct.gate, or in tap_direct.trims
+ *	parked list, in tap_direct.gate, in tap_direct.trims, or in tap_ring.retry
  * @op: what the ring is asked for it: BLKTAP_OP_*
  * @next: where the next part starts
  * @done: bytes that have got a slot
  * @parts: slots that carry a part, and 1 while it is on tap_ring.waiting
- * @status: the first error
+ * @status: the first error; one that is tried again gives way to one that isn't
+ * @again: a part was lost with its tapdisk: when the others have ended it is
+ *	queued anew, whole
+ * @retried: it was tried again for want of space or after a timeout
+ * @seq: its place among all requests that have waited for the tapdisk
+ * @since: when it began to wait for the tapdisk, in jiffies; 0: it never has
  * @work: what needs a context of its own (layout mode, as all that follows)
  * @pinned: holds a reference on tap_direct.users
  * @landed: @ext's part is written, and not yet noted as dirty
  * @crowded: too much is dirty: a commit comes first
+ * @failed: a part's I/O has failed, with @status
  * @nowait: the part was issued in the submitter's context
  * @bios: the part is bios; else a kiocb
  * @iomode: BLKTAP_IOMODE_* of what it misses
@@ -152,11 +162,16 @@ struct tap_cmd {
 	unsigned int done;
 	atomic_t parts;
 	blk_status_t status;
+	bool again;
+	bool retried;
+	u64 seq;
+	unsigned long since;
 
 	struct work_struct work;
 	bool pinned;
 	bool landed;
 	bool crowded;
+	bool failed;
 	bool nowait;
 	bool bios;
 	u8 iomode;
@@ -174,6 +189,7 @@ struct tap_cmd {
  * struct tap_commit - a LAYOUTCOMMIT that is waited for
  * @done: when it is answered, or never will be
  * @posted: it has a slot
+ * @since: when the wait began, in jiffies
  * @nr: ranges
  * @err: 0 or a negative errno
  * @ranges: the kernel's own copy
@@ -181,6 +197,7 @@ struct tap_cmd {
 struct tap_commit {
 	struct completion done;
 	bool posted;
+	unsigned long since;
 	unsigned int nr;
 	int err;
 	struct blktap_extent ranges[BLKTAP_EXTENTS_MAX];
@@ -194,6 +211,7 @@ struct tap_commit {
  * @node: in tap_direct.gate_recalls while the layout is closed; in
  *	tap_ring.recalled when it is done and not told yet
  * @tap: the tap
+ * @generation: the ring's: one that the tapdisk has let go of tells nobody
  * @cookie: the tapdisk's
  * @first: first sector
  * @last: last sector
@@ -203,6 +221,7 @@ struct tap_recall {
 	struct work_struct work;
 	struct list_head node;
 	struct blktap *tap;
+	unsigned long generation;
 	u64 cookie;
 	u64 first;
 	u64 last;
@@ -336,9 +355,17 @@ struct tap_counters {
  * @mapping: the address space that the mapping is of
  * @generation: changes with each mapping; in its VMAs' vm_private_data
  * @vmas: VMAs that it has in @mm: 1, or 2 within an mremap()
- * @gone: the tap was removed, or died: nothing may be mapped any more
- * @live: requests are accepted: mapped, not failed, not going
+ * @left: the mm of a tapdisk that unmapped the ring of a disk that it served, held;
+ *	until it has exited it may have I/O in flight
+ * @gone: the tap was removed: nothing may be mapped any more
+ * @failed: requests are refused, now and later
+ * @live: mapped, not failed, not going
+ * @joined: live, and its tapdisk serves the disk: requests are posted. Without,
+ *	those that come wait
  * @held: no request is posted, for a pause
+ * @errnos: the tapdisk answers with errnos
+ * @stalled: a request waits for too long, and that has been reported
+ * @no_space: requests wait for space, and that has been reported
  * @event_idx: the tapdisk advances req_event
  * @msg_pending: a message was posted that poll() has not reported
  * @closed_pending: the disk was closed, and poll() has not reported it
@@ -352,6 +379,12 @@ struct tap_counters {
  * @poll: where the tapdisk waits
  * @waiting: tap_cmds of which parts have no slot yet, in order
  * @nr_waiting: how many
+ * @retry: tap_cmds that are to be tried again, soon
+ * @nr_retry: how many
+ * @backoff: how soon, in jiffies
+ * @seq: of the last request that came to wait
+ * @timeout: seconds that a request may wait for the tapdisk, 0: for ever
+ * @on_timeout: enum blktap_on_timeout
  * @commit: a LAYOUTCOMMIT to be posted or under way, or NULL
  * @recalled: recalls whose end the tapdisk can be told
  * @nr_recalls: recalls whose end it has not been told
@@ -367,9 +400,15 @@ struct tap_ring {
 	struct address_space *mapping;
 	unsigned long generation;
 	unsigned int vmas;
+	struct mm_struct *left;
 	bool gone;
+	bool failed;
 	bool live;
+	bool joined;
 	bool held;
+	bool errnos;
+	bool stalled;
+	bool no_space;
 	bool event_idx;
 	bool msg_pending;
 	bool closed_pending;
@@ -383,6 +422,12 @@ struct tap_ring {
 	wait_queue_head_t poll;
 	struct list_head waiting;
 	unsigned int nr_waiting;
+	struct list_head retry;
+	unsigned int nr_retry;
+	unsigned long backoff;
+	u64 seq;
+	unsigned int timeout;
+	u32 on_timeout;
 	struct tap_commit *commit;
 	struct list_head recalled;
 	unsigned int nr_recalls;
@@ -423,16 +468,18 @@ struct blktap_tapdisk {
  * @minor: of the ring node and of the disk
  * @lock: protects what follows up to @wait
  * @removed: it takes no operations: being removed, or not yet there
- * @dead: its ring failed, or went while there was a disk
+ * @dead: its ring failed
  * @paused: the tapdisk has said so
  * @resume_failed: and the last resume failed
  * @name: type:/path, or NULL
  * @disk: the disk, or NULL
  * @rdonly: the disk is read-only
+ * @flags: BLKTAP_DEVICE_* of the disk
  * @tapdisk: the registered tapdisk that it is attached to, or NULL
  * @free_wanted: it is to be freed when its tapdisk lets go (FREE_TAP)
  * @pool: the pool it is in
  * @op: the operation under way, or NULL
+ * @cancel: it is to give up: one that can't wait is next
  * @stage: what @op is doing, as BLKTAP_STATE_* bits
  * @msg_answered: the tapdisk has answered the message
  * @msg_error: with this errno
@@ -445,6 +492,8 @@ struct blktap_tapdisk {
  * @tags: the disk's
  * @scan: the partition scan that follows CREATE_DEVICE
  * @detach: the ring's end
+ * @watch: looks for requests that have waited for too long
+ * @retry: tries again what is in tap_ring.retry
  * @ring: the ring
  */
 struct blktap {
@@ -459,10 +508,12 @@ struct blktap {
 	char *name;
 	struct gendisk *disk;
 	bool rdonly;
+	unsigned long flags;
 	struct blktap_tapdisk *tapdisk;
 	bool free_wanted;
 	struct blktap_pool *pool;
 	struct blktap_op *op;
+	bool cancel;
 	u32 stage;
 	bool msg_answered;
 	int msg_error;
@@ -475,8 +526,27 @@ struct blktap {
 	struct blk_mq_tag_set tags;
 	struct work_struct scan;
 	struct work_struct detach;
+	struct delayed_work watch;
+	struct delayed_work retry;
 	struct tap_ring ring;
 };
+
+/*
+ * Wait for @cond, looked at whenever the tap changes, until @deadline. It must
+ * not change back while nobody else looks. Return: 0, -ETIMEDOUT, or -ECANCELED:
+ * the operation under way is to give up.
+ */
+#define tap_wait(tap, deadline, cond) ({				\
+	struct blktap *_tap = (tap);					\
+	long _left = max_t(long, (deadline) - jiffies, 0);		\
+	bool _met;							\
+									\
+	wait_event_idle_timeout(_tap->wait, ({				\
+		_met = (cond);						\
+		_met || READ_ONCE(_tap->cancel);			\
+	}), _left);							\
+	_met ? 0 : READ_ONCE(_tap->cancel) ? -ECANCELED : -ETIMEDOUT;	\
+})
 
 /* tap.c: life, names, state */
 extern struct xarray blktap_taps;
@@ -488,35 +558,72 @@ struct blktap *blktap_find(unsigned long *minor);
 void blktap_put(struct blktap *tap);
 void blktap_remove(struct blktap *tap);
 int blktap_set_name(struct blktap *tap, const char *name);
+bool blktap_orphaned(struct blktap *tap);
 u32 blktap_state(struct blktap *tap);
 void blktap_changed(struct blktap *tap);
 int blktap_class_init(void);
 void blktap_class_exit(void);
 
-/* ring.c: requests between the block layer and the tapdisk */
+/* attach.c: who has the ring */
 void tap_ring_init(struct tap_ring *ring);
 int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma);
-void tap_ring_stop(struct blktap *tap);
+int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma);
+void tap_ring_stop(struct blktap *tap, struct mm_struct *mm);
+bool tap_ring_mapped(struct tap_ring *ring);
+bool tap_ring_mapped_by(struct tap_ring *ring, struct mm_struct *mm);
+struct pid *tap_ring_pid(struct tap_ring *ring);
+bool tap_ring_remove(struct tap_ring *ring);
+void tap_ring_message(struct tap_ring *ring, u8 msg);
+void tap_ring_closed(struct tap_ring *ring);
+
+/* ring.c: requests between the block layer and the tapdisk */
 void tap_ring_fail(struct blktap *tap, const char *why);
+void tap_ring_kill(struct blktap *tap);
 int tap_ring_respond(struct blktap *tap);
 blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, u8 op,
 			    bool kick);
 void tap_ring_pump(struct blktap *tap);
 void tap_ring_kick(struct tap_ring *ring);
+void tap_ring_join(struct blktap *tap, bool errnos);
+void tap_ring_leave(struct blktap *tap);
 void tap_ring_hold(struct blktap *tap, bool hold);
 bool tap_ring_drained(struct tap_ring *ring);
 bool tap_ring_idle(struct tap_ring *ring);
 bool tap_ring_live(struct tap_ring *ring);
-bool tap_ring_mapped(struct tap_ring *ring);
-bool tap_ring_mapped_by(struct tap_ring *ring, struct mm_struct *mm);
-void tap_ring_message(struct tap_ring *ring, u8 msg);
-void tap_ring_closed(struct tap_ring *ring);
-struct pid *tap_ring_pid(struct tap_ring *ring);
-bool tap_ring_remove(struct tap_ring *ring);
-
+bool tap_ring_joined(struct tap_ring *ring);
+bool tap_ring_failed(struct tap_ring *ring);
+void tap_ring_again(struct blktap *tap, struct request *rq);
 void tap_ring_requeue(struct blktap *tap, struct request *rq, u8 op);
 int tap_ring_commit(struct blktap *tap, struct tap_commit *commit);
-int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma);
+void tap_ring_done(struct blktap *tap, struct tap_slot *slot);
+
+/**
+ * struct tap_ended - what waits for a slot's answer
+ * @rq: the request of which it carries a part, or NULL
+ * @parked: tap_cmds that wait for a LAYOUTGET
+ * @commit: who waits for a LAYOUTCOMMIT, or NULL
+ */
+struct tap_ended {
+	struct request *rq;
+	struct list_head parked;
+	struct tap_commit *commit;
+};
+
+void tap_ended_take(struct tap_ring *ring, struct tap_slot *slot,
+		    struct tap_ended *ended);
+void tap_ended_end(struct blktap *tap, struct tap_ended *ended,
+		   blk_status_t status);
+
+/* recover.c: requests that a tapdisk has lost, holds for too long, or can't do */
+void tap_recover_init(struct blktap *tap);
+void tap_recover_stop(struct blktap *tap);
+void tap_recover_set_timeout(struct blktap *tap, unsigned int seconds);
+void tap_recover_post(struct blktap *tap, struct tap_slot *slot);
+void tap_recover_lost(struct blktap *tap);
+void tap_recover_abort(struct blktap *tap);
+bool tap_recover_retry(struct blktap *tap, struct request *rq,
+		       blk_status_t status);
+void tap_recover_watch(struct blktap *tap);
 
 /* upcall.c: LAYOUTGET and LAYOUTCOMMIT */
 bool tap_upcall_held(struct blktap *tap, struct tap_cmd *cmd);
@@ -567,6 +674,7 @@ blk_status_t tap_hit_queue(struct blktap *tap, struct request *rq);
 void tap_hit_queue_list(struct blktap *tap, COMPAT_RQ_LIST *list);
 void tap_hit_punt(struct blktap *tap, struct request *rq);
 void tap_hit_end(struct blktap *tap, struct request *rq, blk_status_t status);
+void tap_hit_fail(struct blktap *tap, struct request *rq, blk_status_t status);
 void tap_hit_by_ring(struct blktap *tap, struct request *rq);
 void tap_hit_init(struct tap_cmd *cmd);
 void tap_part_end(struct tap_cmd *cmd, struct io_comp_batch *batch);
@@ -753,6 +861,7 @@ struct kobject *blktap_control_kobj(void);
 struct sk_buff *blktap_netlink_done(struct blktap_op *op);
 void blktap_netlink_send(struct sk_buff *skb, u32 portid);
 void blktap_netlink_event(u32 event, struct blktap *tap, struct pid *pid);
+void blktap_netlink_notice(u32 event, struct blktap *tap, const char *text);
 int blktap_netlink_init(void);
 void blktap_netlink_exit(void);
 

@@ -74,7 +74,7 @@ static void ring_vma_close(struct vm_area_struct *vma)
 	last = vma_counts(vma, ring) && !--ring->vmas;
 	spin_unlock(&ring->lock);
 	if (last)
-		tap_ring_stop(tap);
+		tap_ring_stop(tap, vma->vm_mm);
 }
 
 static int ring_vma_may_split(struct vm_area_struct *vma, unsigned long addr)

@@ -195,6 +195,21 @@ static int file_check(struct blktap *tap, struct file *file, bool write)
 	return 0;
 }
 
+/* A file keeps its index: a new tapdisk, after the old one, has to find it again. */
+static int file_find(struct tap_direct *direct, struct file *from, bool write)
+{
+	int index = -ENOENT;
+	unsigned int i;
+
+	spin_lock(&direct->files_lock);
+	for (i = 0; index < 0 && i < direct->nr_files; i++)
+		if (direct->files[i].write == write &&
+		    direct->files[i].file->f_mapping == from->f_mapping)
+			index = i;
+	spin_unlock(&direct->files_lock);
+	return index;
+}
+
 static int file_add(struct tap_direct *direct, struct file *from, bool write)
 {
 	struct file *file;
@@ -250,8 +265,8 @@ int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg)
 	file = fget(arg->fd);
 	if (!file)
 		return -EBADF;
-	err = file_check(tap, file, write);
-	if (!err)
+	err = file_check(tap, file, write) ?: file_find(direct, file, write);
+	if (err == -ENOENT)
 		err = file_add(direct, file, write);
 	fput(file);
 	if (err < 0)
@@ -278,6 +293,8 @@ bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd)
 		spin_lock(&direct->gate_lock);
 		closed = direct->closed;
 		dead = direct->dead;
+		/* What it waits for now isn't the tapdisk. */
+		cmd->since = 0;
 		if (closed && !dead) {
 			trace_blktap_gate(tap, blk_mq_rq_from_pdu(cmd));
 			list_add_tail(&cmd->node, &direct->gate);
@@ -421,22 +438,18 @@ void tap_direct_abort(struct blktap *tap)
  */
 int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up)
 {
-	long left = max_t(long, deadline - jiffies, 0);
 	struct tap_direct *direct = tap->direct;
 	bool closed = false;
-	int err = 0;
+	int err;
 
 	if (!direct)
 		return 0;
-	left = wait_event_idle_timeout(tap->wait,
-				       (closed = tap_gate_close(tap)) ||
-				       READ_ONCE(direct->dead), left);
+	err = tap_wait(tap, deadline, (closed = tap_gate_close(tap)) ||
+				      READ_ONCE(direct->dead));
 	if (!closed)
-		return left ? -EIO : -ETIMEDOUT;
+		return err ?: -EIO;
 	direct->closed_op = true;
-	if (!wait_event_idle_timeout(tap->wait,
-				     tap_gate_drained(tap), left))
-		err = -ETIMEDOUT;
+	err = tap_wait(tap, deadline, tap_gate_drained(tap));
 	if (!err)
 		err = give_up ? tap_direct_sync_or_give_up(tap, deadline) :
 				tap_direct_sync_until(tap, deadline);
@@ -590,17 +603,15 @@ int tap_direct_sync(struct blktap *tap)
  */
 int tap_direct_sync_until(struct blktap *tap, unsigned long deadline)
 {
-	long left = max_t(long, deadline - jiffies, 0);
 	struct tap_direct *direct = tap->direct;
-	int err = -ETIMEDOUT;
 	u64 want;
+	int err;
 
 	spin_lock(&direct->gate_lock);
 	want = ++direct->sync_wanted;
 	spin_unlock(&direct->gate_lock);
 	queue_work(direct->wait_wq, &direct->sync);
-	left = wait_event_idle_timeout(tap->wait, READ_ONCE(direct->sync_done) >=
-						  want, left);
+	err = tap_wait(tap, deadline, READ_ONCE(direct->sync_done) >= want);
 	spin_lock(&direct->gate_lock);
 	if (direct->sync_done >= want)
 		err = direct->sync_error;

@@ -205,5 +205,8 @@ void tap_zeroes(struct blktap *tap, struct request *rq)
 		err = zeroes_part(tap, rq, sector, nr);
 		cmd->pos += nr << SECTOR_SHIFT;
 	}
-	tap_hit_end(tap, rq, errno_to_blk_status(err));
+	if (err)
+		tap_hit_fail(tap, rq, errno_to_blk_status(err));
+	else
+		tap_hit_end(tap, rq, BLK_STS_OK);
 }

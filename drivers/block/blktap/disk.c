@@ -20,7 +20,12 @@
 #define DISK_FLAGS	(BLKTAP_DEVICE_RDONLY | BLKTAP_DEVICE_PSZ | \
 			 BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM | \
 			 BLKTAP_DEVICE_TRIM_RZ | BLKTAP_DEVICE_LAYOUT | \
-			 BLKTAP_DEVICE_BLOCK | BLKTAP_DEVICE_RELEASE)
+			 BLKTAP_DEVICE_BLOCK | BLKTAP_DEVICE_RELEASE | \
+			 BLKTAP_DEVICE_ERRNO)
+
+/* What a disk has told the block layer it can do, and what that is made of. */
+#define DISK_PROMISES	(BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM | \
+			 BLKTAP_DEVICE_TRIM_RZ | BLKTAP_DEVICE_BLOCK)
 
 int blktap_disk_major;
 
@@ -30,23 +35,34 @@ static void tap_cmd_end(struct request *rq, blk_status_t status)
 	blk_mq_end_request(rq, status);
 }
 
+static bool may_pass(blk_status_t status)
+{
+	return status == BLK_STS_NOSPC || status == BLK_STS_TIMEOUT;
+}
+
 /**
  * tap_cmd_put - a part of a request has ended
  * @rq: the request; gone if this was the last part
  * @status: of that part
+ *
+ * The last one ends the request, or has it done again. Context: process.
  */
 void tap_cmd_put(struct request *rq, blk_status_t status)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+	struct blktap *tap = rq->q->queuedata;
 
-	if (status)
+	if (status && (!may_pass(status) || !READ_ONCE(cmd->status)))
 		WRITE_ONCE(cmd->status, status);
 	if (!atomic_dec_and_test(&cmd->parts))
 		return;
-	if (cmd->trim == TRIM_POSTED)
+	status = READ_ONCE(cmd->status);
+	if (!status && cmd->again)
+		tap_ring_again(tap, rq);
+	else if (cmd->trim == TRIM_POSTED)
 		tap_trim_answered(cmd);
-	else
-		tap_cmd_end(rq, READ_ONCE(cmd->status));
+	else if (!tap_recover_retry(tap, rq, status))
+		tap_cmd_end(rq, status);
 }
 
 static int ring_op(struct request *rq)
@@ -67,6 +83,10 @@ static int ring_op(struct request *rq)
 
 void tap_start_request(struct blktap *tap, struct request *rq)
 {
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+
+	cmd->since = 0;
+	cmd->retried = false;
 	blk_mq_start_request(rq);
 	trace_blktap_queue(tap, rq);
 }
@@ -125,7 +145,7 @@ static int disk_init_request(struct blk_mq_tag_set *set, struct request *rq,
 	return 0;
 }
 
-/* No timeout: how long a tapdisk may take is for the admin to say. */
+/* The block layer's timeout is not used: most requests need no tapdisk. */
 static const struct blk_mq_ops disk_mq_ops = {
 	.queue_rq	= disk_queue_rq,
 	.queue_rqs	= disk_queue_rqs,
@@ -290,15 +310,18 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 	disk_set_name(disk, tap->minor);
 	set_capacity(disk, params->capacity);
 	tap->rdonly = params->flags & BLKTAP_DEVICE_RDONLY;
+	tap->flags = params->flags;
 	set_disk_ro(disk, tap->rdonly);
 	set_bit(GD_SUPPRESS_PART_SCAN, &disk->state);
 	tap->no_open = false;
 	atomic_set(&tap->openers, 0);
 	WRITE_ONCE(tap->disk, disk);
+	tap_ring_join(tap, params->flags & BLKTAP_DEVICE_ERRNO);
 
 	get_device(&tap->dev);
 	err = add_disk(disk);
 	if (err) {
+		tap_ring_leave(tap);
 		WRITE_ONCE(tap->disk, NULL);
 		put_disk(disk);
 		blktap_put(tap);
@@ -327,6 +350,43 @@ static int disk_choose_mode(struct blktap *tap,
 	return 0;
 }
 
+/* Is this the same disk, for all that those who use it can tell? */
+static bool disk_same(struct blktap *tap, struct blktap_params *params)
+{
+	struct tap_direct *direct = tap->direct;
+
+	if (!direct)
+		params->flags &= ~(BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_RELEASE);
+	else if (!(params->flags & BLKTAP_DEVICE_LAYOUT) &&
+		 READ_ONCE(direct->layout.nr))
+		return false;
+	return params->sector_size == queue_logical_block_size(tap->disk->queue) &&
+	       !((params->flags ^ tap->flags) & BLKTAP_DEVICE_RDONLY) &&
+	       !(tap->flags & DISK_PROMISES & ~params->flags) &&
+	       (!direct || params->block_size >> SECTOR_SHIFT == direct->block) &&
+	       (tap->paused || params->capacity == get_capacity(tap->disk));
+}
+
+/* The disk of a tapdisk that has gone: this one serves it from now on. */
+static int disk_join(struct blktap *tap, struct blktap_params *params)
+{
+	int err;
+
+	if (tap_ring_joined(&tap->ring))
+		return -EEXIST;
+	if (!disk_same(tap, params))
+		return -EINVAL;
+	err = tap_slot_reserve(tap);
+	if (err)
+		return err;
+	if (params->capacity != get_capacity(tap->disk))
+		set_capacity_and_notify(tap->disk, params->capacity);
+	if (tap->direct)
+		tap->direct->release = params->flags & BLKTAP_DEVICE_RELEASE;
+	tap_ring_join(tap, params->flags & BLKTAP_DEVICE_ERRNO);
+	return 0;
+}
+
 /**
  * blktap_disk_flags - what of a tapdisk's flags is understood
  * @tap: the tap
@@ -344,12 +404,13 @@ unsigned long blktap_disk_flags(struct blktap *tap, unsigned long flags)
 }
 
 /**
- * blktap_disk_create - create the disk (CREATE_DEVICE)
+ * blktap_disk_create - create the disk, or serve it on (CREATE_DEVICE)
  * @tap: the tap, locked; mapped by the caller
  * @params: what the tapdisk says of it; flags that are understood
  *
- * Does no I/O. Context: may sleep. Return: 0, -EINVAL, -EEXIST, -EIO where the
- * ring has failed, or another errno of the block layer's.
+ * Does no I/O. Context: may sleep. Return: 0; -EINVAL, also where it is not the
+ * disk that is there; -EEXIST; -EIO where the ring has failed; or another errno of
+ * the block layer's.
  */
 int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 {
@@ -359,9 +420,10 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 	lockdep_assert_held(&tap->lock);
 	if (!tap_ring_live(&tap->ring))
 		return -EIO;
-	if (tap->disk)
-		return -EEXIST;
 	err = parse_params(params, &limits);
+	if (tap->disk)
+		return err && !tap_ring_joined(&tap->ring) ? err :
+		       disk_join(tap, params);
 	if (err)
 		return err;
 	spin_lock(&tap->ring.lock);
@@ -411,7 +473,7 @@ static bool direct_needs_disk(struct blktap *tap)
 {
 	struct tap_direct *direct = tap->direct;
 
-	if (!direct || !tap_ring_live(&tap->ring))
+	if (!direct || !tap_ring_joined(&tap->ring))
 		return direct && direct->busy;
 	return direct->busy || READ_ONCE(tap->ring.nr_recalls) ||
 	       (!direct->failed && tap_layout_is_dirty(&direct->layout));
@@ -440,7 +502,7 @@ static int disk_close_door(struct blktap *tap)
 /**
  * blktap_disk_remove - remove the disk
  * @tap: the tap, locked
- * @force: although it is open; only when the ring is not live, so that all I/O
+ * @force: although it is open; only when the ring has failed, so that all I/O
  *	ends by itself
  *
  * Return: 0, also where there is none; -EBUSY while it is open or in use.
@@ -467,13 +529,14 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	cancel_work_sync(&tap->scan);
 	del_gendisk(disk);
 	put_disk(disk);
+	tap_recover_stop(tap);
 	blk_mq_free_tag_set(&tap->tags);
 	tap_direct_open(tap);
 	tap_direct_free(tap);
 	WRITE_ONCE(tap->disk, NULL);
 	tap->paused = false;
 	tap->resume_failed = false;
-	tap_ring_hold(tap, false);
+	tap_ring_leave(tap);
 	tap_slot_release_all(tap);
 	return 0;
 }

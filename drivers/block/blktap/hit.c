@@ -46,6 +46,25 @@ void tap_hit_end(struct blktap *tap, struct request *rq, blk_status_t status)
 	hit_end(tap, rq, status, NULL);
 }
 
+/**
+ * tap_hit_fail - a request has failed: it ends, or is tried again later
+ * @tap: the tap
+ * @rq: the request; perhaps pinned, on no list
+ * @status: its end
+ *
+ * Context: process.
+ */
+void tap_hit_fail(struct blktap *tap, struct request *rq, blk_status_t status)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+
+	if (cmd->pinned)
+		tap_direct_unpin(tap, cmd);
+	cmd->failed = false;
+	if (!tap_recover_retry(tap, rq, status))
+		tap_hit_end(tap, rq, status);
+}
+
 /* Go on in a context of our own: what was looked up is looked up again. */
 void tap_hit_punt(struct blktap *tap, struct request *rq)
 {
@@ -154,8 +173,10 @@ void tap_part_end(struct tap_cmd *cmd, struct io_comp_batch *batch)
 	if (part_again(cmd, file)) {
 		tap_hit_punt(tap, rq);
 	} else if (cmd->ret <= 0) {
-		tap_hit_end(tap, rq, cmd->ret ?
-			    errno_to_blk_status(cmd->ret) : BLK_STS_IOERR);
+		cmd->failed = true;
+		cmd->status = cmd->ret ? errno_to_blk_status(cmd->ret) :
+					 BLK_STS_IOERR;
+		queue_work(rq_wq(tap, rq), &cmd->work);
 	} else if (rq_writes(rq) &&
 		   cmd->ext.state == BLKTAP_EXT_INVALID_DATA) {
 		cmd->landed = true;
@@ -328,6 +349,8 @@ static void hit_flush(struct blktap *tap, struct request *rq)
 
 	if (!err && tap->direct->flush && READ_ONCE(tap->direct->ring_used))
 		tap_ring_requeue(tap, rq, BLKTAP_OP_FLUSH);
+	else if (err && !READ_ONCE(tap->direct->failed))
+		tap_hit_fail(tap, rq, errno_to_blk_status(err));
 	else
 		tap_hit_end(tap, rq, errno_to_blk_status(err));
 }
@@ -336,6 +359,10 @@ static void hit_do(struct blktap *tap, struct request *rq)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
 
+	if (cmd->failed) {
+		tap_hit_fail(tap, rq, cmd->status);
+		return;
+	}
 	switch (req_op(rq)) {
 	case REQ_OP_FLUSH:
 		hit_flush(tap, rq);
@@ -350,7 +377,7 @@ static void hit_do(struct blktap *tap, struct request *rq)
 		if (cmd->landed && hit_landed(tap, cmd))
 			tap_hit_end(tap, rq, BLK_STS_OK);
 		else if (cmd->crowded && hit_relieve(tap, cmd))
-			tap_hit_end(tap, rq, cmd->status);
+			tap_hit_fail(tap, rq, cmd->status);
 		else
 			hit_run(tap, rq, false, NULL);
 	}
@@ -397,11 +424,12 @@ static blk_status_t hit_queue(struct blktap *tap, struct request *rq,
 	cmd->pinned = false;
 	cmd->landed = false;
 	cmd->crowded = false;
+	cmd->failed = false;
 	cmd->pos = 0;
 	cmd->bvec = NULL;
 	cmd->trim = TRIM_NONE;
 	cmd->status = BLK_STS_OK;
-	if (!tap_ring_live(&tap->ring))
+	if (tap_ring_failed(&tap->ring))
 		return BLK_STS_IOERR;
 	if (req_op(rq) == REQ_OP_READ || req_op(rq) == REQ_OP_WRITE)
 		hit_run(tap, rq, true, batch);

@@ -33,6 +33,10 @@ static struct netlink_range_validation timeout_range = {
 	.max = BLKTAP_TIMEOUT_MAX,
 };
 
+static struct netlink_range_validation request_timeout_range = {
+	.max = BLKTAP_TIMEOUT_MAX,
+};
+
 static struct netlink_range_validation pages_range = {
 	.min = BLKTAP_SEGMENT_MAX,
 	.max = INT_MAX / 2,
@@ -49,6 +53,10 @@ static const struct nla_policy blktap_policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_POOL]		= { .type = NLA_NUL_STRING,
 				    .len = BLKTAP_POOL_NAME_MAX - 1 },
 	[BLKTAP_A_RING_MODE]	= { .type = NLA_FLAG },
+	[BLKTAP_A_REQUEST_TIMEOUT] = NLA_POLICY_FULL_RANGE(NLA_U32,
+							   &request_timeout_range),
+	[BLKTAP_A_ON_TIMEOUT]	= NLA_POLICY_MAX(NLA_U32,
+						 BLKTAP_ON_TIMEOUT_FAIL),
 	[BLKTAP_A_POOL_PAGES]	= NLA_POLICY_FULL_RANGE(NLA_U32, &pages_range),
 };
 
@@ -165,6 +173,10 @@ static bool put_tap(struct sk_buff *skb, struct blktap *tap, pid_t pid)
 	       (!tap->name || !nla_put_string(skb, BLKTAP_A_NAME, tap->name)) &&
 	       !nla_put_u32(skb, BLKTAP_A_RING_MAJOR, MAJOR(blktap_ring_dev)) &&
 	       !nla_put_u32(skb, BLKTAP_A_DISK_MAJOR, blktap_disk_major) &&
+	       !nla_put_u32(skb, BLKTAP_A_REQUEST_TIMEOUT,
+			    READ_ONCE(tap->ring.timeout)) &&
+	       !nla_put_u32(skb, BLKTAP_A_ON_TIMEOUT,
+			    READ_ONCE(tap->ring.on_timeout)) &&
 	       (!tap->pool || !nla_put_string(skb, BLKTAP_A_POOL,
 					      kobject_name(&tap->pool->kobj))) &&
 	       (!tap->disk || put_gendisk(skb, tap));
@@ -376,7 +388,7 @@ static int op_set_args(struct blktap_op *op, struct genl_info *info)
 	op->portid = info->snd_portid;
 	op->seq = info->snd_seq;
 
-	if (op->cmd == BLKTAP_CMD_ATTACH)
+	if (op->cmd == BLKTAP_CMD_ATTACH || op->cmd == BLKTAP_CMD_RECOVER)
 		return op_set_tapdisk(op, info);
 	err = check_pid(info, op->tap);
 	if (!err && (op->cmd == BLKTAP_CMD_OPEN || op->cmd == BLKTAP_CMD_RESUME))
@@ -420,6 +432,27 @@ static int doit_op(struct sk_buff *skb, struct genl_info *info)
 	err = start_op(info, tap);
 	blktap_put(tap);
 	return err;
+}
+
+static int doit_set(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr *timeout = info->attrs[BLKTAP_A_REQUEST_TIMEOUT];
+	struct nlattr *policy = info->attrs[BLKTAP_A_ON_TIMEOUT];
+	struct blktap *tap;
+	int err;
+
+	err = may_change(skb, info);
+	if (err)
+		return err;
+	tap = tap_of(info);
+	if (IS_ERR(tap))
+		return PTR_ERR(tap);
+	if (policy)
+		WRITE_ONCE(tap->ring.on_timeout, nla_get_u32(policy));
+	if (timeout)
+		tap_recover_set_timeout(tap, nla_get_u32(timeout));
+	blktap_put(tap);
+	return 0;
 }
 
 static int fill_pool(struct sk_buff *skb, struct blktap_pool *pool, u32 portid,
@@ -551,6 +584,9 @@ static const struct genl_ops blktap_genl_ops[] = {
 	}, {
 		.cmd	= BLKTAP_CMD_POOL_SET,
 		.doit	= doit_pool_set,
+	}, {
+		.cmd	= BLKTAP_CMD_SET,
+		.doit	= doit_set,
 	},
 	OP(FREE),
 	OP(ATTACH),
@@ -561,6 +597,7 @@ static const struct genl_ops blktap_genl_ops[] = {
 	OP(RESUME),
 	OP(STATS),
 	OP(RECALL),
+	OP(RECOVER),
 };
 
 static const struct genl_multicast_group blktap_groups[] = {
@@ -575,7 +612,7 @@ static struct genl_family blktap_family __ro_after_init = {
 	.module		= THIS_MODULE,
 	.ops		= blktap_genl_ops,
 	.n_ops		= ARRAY_SIZE(blktap_genl_ops),
-	.resv_start_op	= BLKTAP_CMD_EVENT + 1,
+	.resv_start_op	= __BLKTAP_CMD_MAX,
 	.mcgrps		= blktap_groups,
 	.n_mcgrps	= ARRAY_SIZE(blktap_groups),
 };
@@ -627,6 +664,33 @@ void blktap_netlink_event(u32 event, struct blktap *tap, struct pid *pid)
 		return;
 	head = genlmsg_put(skb, 0, 0, &blktap_family, 0, BLKTAP_CMD_EVENT);
 	if (head && !end_msg(skb, head, put_event(skb, event, tap, pid)))
+		multicast(skb);
+	else
+		nlmsg_free(skb);
+}
+
+/**
+ * blktap_netlink_notice - tell the group of something that people may want to know
+ * @event: BLKTAP_EVENT_*
+ * @tap: the tap that it is about
+ * @text: for the admin, or NULL
+ */
+void blktap_netlink_notice(u32 event, struct blktap *tap, const char *text)
+{
+	struct sk_buff *skb;
+	void *head;
+	bool fits;
+
+	if (!genl_has_listeners(&blktap_family, &init_net, 0))
+		return;
+	skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	if (!skb)
+		return;
+	head = genlmsg_put(skb, 0, 0, &blktap_family, 0, BLKTAP_CMD_EVENT);
+	fits = head && !nla_put_u32(skb, BLKTAP_A_EVENT, event) &&
+	       !nla_put_u32(skb, BLKTAP_A_MINOR, tap->minor) &&
+	       (!text || !nla_put_string(skb, BLKTAP_A_TEXT, text));
+	if (head && !end_msg(skb, head, fits))
 		multicast(skb);
 	else
 		nlmsg_free(skb);

@@ -13,6 +13,7 @@
 #include "blktap.h"
 
 #define OP_RETRY	(HZ / 10)	/* between CLOSEs of a disk that is busy */
+#define OP_GRACE	HZ		/* for a tapdisk to agree to what is done anyway */
 
 struct workqueue_struct *blktap_wq;
 struct workqueue_struct *blktap_op_wq;
@@ -25,12 +26,10 @@ static long op_left(const struct blktap_op *op)
 	return max_t(long, op->deadline - jiffies, 0);
 }
 
-/* Wait for @cond, looked at whenever the tap changes. */
 #define op_wait(op, cond) ({						\
 	struct blktap_op *_op = (op);					\
 									\
-	wait_event_idle_timeout(_op->tap->wait, cond, op_left(_op)) ?	\
-		0 : -ETIMEDOUT;						\
+	tap_wait(_op->tap, _op->deadline, cond);			\
 })
 
 /* Sets the text that goes with an error, unless the tapdisk has given one. */
@@ -91,6 +90,9 @@ static int op_order_to(struct blktap_op *op, struct blktap_tapdisk *td,
 	int err = blktap_tapdisk_order(td, op->tap, order, op->flags, name,
 				       op->deadline, &op->text);
 
+	if (err == -ECANCELED)
+		return op_fail(op, err, "tap %u: a forced close has ended this",
+			       op->tap->minor);
 	if (err == -ESRCH)
 		return op_fail(op, err, "tap %u: tapdisk %d has gone",
 			       op->tap->minor, pid_nr(td->pid));
@@ -151,6 +153,8 @@ static int op_attach(struct blktap_op *op)
 	struct blktap *tap = op->tap;
 	int err = 0;
 
+	/* One that has just gone may be on its way out. */
+	flush_work(&tap->detach);
 	if (tap_ring_mapped(&tap->ring))
 		return op_fail(op, -EBUSY, "tap %u: a tapdisk is attached already",
 			       tap->minor);
@@ -245,6 +249,30 @@ static int op_open(struct blktap_op *op)
 	return err;
 }
 
+/*
+ * A disk that no tapdisk serves, and that nobody has open. What was written and not
+ * committed would be lost: that takes FORCE. A partition scan that waits for a
+ * tapdisk is not worth waiting for. Return: -EBUSY: try again.
+ */
+static int op_close_orphan(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	bool dirty;
+	int err;
+
+	mutex_lock(&tap->lock);
+	dirty = tap->direct && tap_layout_is_dirty(&tap->direct->layout);
+	err = dirty && !tap->dead ? -ENOTCONN : blktap_disk_remove(tap, false);
+	mutex_unlock(&tap->lock);
+	if (err == -ENOTCONN)
+		return op_fail(op, err,
+			       "tap %u: only a tapdisk can commit what was written: recover it first, or close it by force",
+			       tap->minor);
+	if (err == -EBUSY && !atomic_read(&tap->openers))
+		tap_ring_kill(tap);
+	return err;
+}
+
 /* One try to close a disk that nobody has open. Return: -EBUSY: try again. */
 static int op_close_once(struct blktap_op *op)
 {
@@ -252,12 +280,8 @@ static int op_close_once(struct blktap_op *op)
 	struct blktap_tapdisk *td;
 	int err;
 
-	if (!tap_ring_live(&tap->ring)) {
-		mutex_lock(&tap->lock);
-		err = blktap_disk_remove(tap, false);
-		mutex_unlock(&tap->lock);
-		return err;
-	}
+	if (!tap_ring_joined(&tap->ring))
+		return op_close_orphan(op);
 	td = op_tapdisk(op);
 	if (td) {
 		err = op_order_to(op, td, BLKTAP_ORDER_CLOSE, NULL);
@@ -269,7 +293,7 @@ static int op_close_once(struct blktap_op *op)
 		return err;
 	}
 	tap_ring_message(&tap->ring, BLKTAP_MSG_CLOSE);
-	err = op_wait(op, !READ_ONCE(tap->disk) || !tap_ring_live(&tap->ring));
+	err = op_wait(op, !READ_ONCE(tap->disk) || !tap_ring_joined(&tap->ring));
 	if (err)
 		tap_ring_message(&tap->ring, BLKTAP_MSG_NONE);
 	if (err)
@@ -284,7 +308,7 @@ static int op_sync(struct blktap_op *op)
 	struct blktap *tap = op->tap;
 	int err;
 
-	if (READ_ONCE(tap->paused) || !tap_ring_live(&tap->ring) ||
+	if (READ_ONCE(tap->paused) || !tap_ring_joined(&tap->ring) ||
 	    !tap_direct_use(tap, true))
 		return 0;
 	err = tap_direct_sync_or_give_up(tap, op->deadline);
@@ -335,23 +359,27 @@ static int op_close_disk(struct blktap_op *op)
 	return 0;
 }
 
-/* Takes the disk away under its users: their I/O fails. */
+/*
+ * Takes the disk away under its users: their I/O fails. The tapdisk closes the
+ * image if it can; one that hangs does that when it is detached.
+ */
 static int op_close_force(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
 	struct blktap_tapdisk *td;
 	int err;
 
-	tap_ring_fail(tap, "lost its disk by force");
+	tap_ring_kill(tap);
 	flush_work(&tap->detach);
 	mutex_lock(&tap->lock);
 	err = blktap_disk_remove(tap, true);
 	mutex_unlock(&tap->lock);
 	td = op_tapdisk(op);
-	if (err || !td)
-		return err;
-	err = op_order_to(op, td, BLKTAP_ORDER_CLOSE, NULL);
-	blktap_tapdisk_put(td);
+	if (!err && td)
+		blktap_tapdisk_order(td, tap, BLKTAP_ORDER_CLOSE, op->flags, NULL,
+				     jiffies + OP_GRACE, &op->text);
+	if (td)
+		blktap_tapdisk_put(td);
 	return err;
 }
 
@@ -414,7 +442,7 @@ static int op_pause(struct blktap_op *op)
 
 	if (READ_ONCE(tap->paused))
 		return 0;
-	if (!READ_ONCE(tap->disk) || !tap_ring_live(&tap->ring))
+	if (!READ_ONCE(tap->disk) || !tap_ring_joined(&tap->ring))
 		return op_fail(op, -ENOTCONN, "tap %u: no image is open",
 			       tap->minor);
 	tap_direct_use(tap, true);
@@ -422,7 +450,7 @@ static int op_pause(struct blktap_op *op)
 	if (!err)
 		tap_direct_forget_files(tap);
 	mutex_lock(&tap->lock);
-	if (!err && (!tap->disk || !tap_ring_live(&tap->ring)))
+	if (!err && (!tap->disk || !tap_ring_joined(&tap->ring)))
 		err = op_fail(op, -EIO, "tap %u: the tapdisk has gone or failed",
 			      tap->minor);
 	tap->paused = !err;
@@ -431,6 +459,18 @@ static int op_pause(struct blktap_op *op)
 		op_reopen(tap);
 	tap_direct_use(tap, false);
 	return err;
+}
+
+/* What the disk is opened with again. Context: blktap.lock. */
+static void op_add_flags(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+
+	lockdep_assert_held(&tap->lock);
+	if (tap->rdonly)
+		op->flags |= BLKTAP_ORDER_F_RDONLY;
+	if (!tap->direct)
+		op->flags |= BLKTAP_ORDER_F_RING;
 }
 
 /*
@@ -447,6 +487,9 @@ static int op_resume_begin(struct blktap_op *op, bool *renamed, char **old)
 	if (!tap->paused) {
 		err = op_fail(op, -EINVAL, "tap %u: it is not paused",
 			      tap->minor);
+	} else if (!tap_ring_live(&tap->ring)) {
+		err = op_fail(op, -ENOTCONN, "tap %u: its tapdisk has gone: recover it first",
+			      tap->minor);
 	} else if (op->name) {
 		*old = tap->name;
 		tap->name = NULL;
@@ -456,8 +499,7 @@ static int op_resume_begin(struct blktap_op *op, bool *renamed, char **old)
 		op->name = kstrdup(tap->name, GFP_KERNEL);
 		err = op->name ? 0 : -ENOMEM;
 	}
-	if (tap->rdonly)
-		op->flags |= BLKTAP_ORDER_F_RDONLY;
+	op_add_flags(op);
 	mutex_unlock(&tap->lock);
 	return err;
 }
@@ -495,8 +537,12 @@ static int op_resume(struct blktap_op *op)
 		return err;
 	tap_direct_use(op->tap, true);
 	if (!err)
-		err = op_ask(op, BLKTAP_ORDER_RESUME, BLKTAP_MSG_RESUME,
-			     op->name);
+		err = op_ask(op, tap_ring_joined(&op->tap->ring) ?
+				 BLKTAP_ORDER_RESUME : BLKTAP_ORDER_OPEN,
+			     BLKTAP_MSG_RESUME, op->name);
+	if (!err && !tap_ring_joined(&op->tap->ring))
+		err = op_fail(op, -EPROTO, "tap %u: the tapdisk does not serve the disk",
+			      op->tap->minor);
 	op_resume_end(op, renamed, old, err);
 	tap_direct_use(op->tap, false);
 	return err;
@@ -561,9 +607,62 @@ static int op_recall(struct blktap_op *op)
 			     tap->minor) : 0;
 }
 
+/* Return: 0, with op->name and the flags that the disk has. */
+static int op_recover_begin(struct blktap_op *op, bool *paused)
+{
+	struct blktap *tap = op->tap;
+	int err = 0;
+
+	mutex_lock(&tap->lock);
+	*paused = tap->paused;
+	op_add_flags(op);
+	if (!tap->disk)
+		err = op_fail(op, -ENOTCONN, "tap %u: it has no disk: there is nothing to recover",
+			      tap->minor);
+	else if (tap->dead)
+		err = op_fail(op, -EIO, "tap %u: it has failed and can't be recovered: free it",
+			      tap->minor);
+	else if (tap_ring_joined(&tap->ring))
+		err = op_fail(op, -EBUSY, "tap %u: a tapdisk serves it",
+			      tap->minor);
+	else if (!tap->name)
+		err = op_fail(op, -ENOENT,
+			      "tap %u: its image is not known: write it to the tap's name in sysfs",
+			      tap->minor);
+	else
+		op->name = kstrdup(tap->name, GFP_KERNEL);
+	mutex_unlock(&tap->lock);
+	return err ?: op->name ? 0 : -ENOMEM;
+}
+
+/* Attaches a tapdisk to an orphan, and has it open the image again. */
+static int op_recover(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	char *text = NULL;
+	bool paused;
+	int err;
+
+	err = op_recover_begin(op, &paused) ?: op_attach(op);
+	if (err || paused)
+		return err;
+	err = op_order_to(op, op->tapdisk, BLKTAP_ORDER_OPEN, op->name);
+	if (!err && !tap_ring_joined(&tap->ring))
+		err = op_fail(op, -EPROTO, "tap %u: tapdisk %d does not serve the disk",
+			      tap->minor, pid_nr(op->tapdisk->pid));
+	if (!err)
+		return 0;
+	blktap_tapdisk_order(op->tapdisk, tap, BLKTAP_ORDER_DETACH, 0, NULL,
+			     jiffies + OP_GRACE, &text);
+	kfree(text);
+	return err;
+}
+
 static int op_do(struct blktap_op *op)
 {
 	switch (op->cmd) {
+	case BLKTAP_CMD_RECOVER:
+		return op_recover(op);
 	case BLKTAP_CMD_ATTACH:
 		return op_attach(op);
 	case BLKTAP_CMD_DETACH:
@@ -598,6 +697,40 @@ static void op_tell(struct blktap_op *op)
 	mutex_unlock(&ops_lock);
 }
 
+/* A forced close: it does not wait for the operation that it finds under way. */
+static bool op_preempts(struct blktap_op *op)
+{
+	return op->cmd == BLKTAP_CMD_CLOSE && op->flags & BLKTAP_ORDER_F_FORCE;
+}
+
+/* Return: @op is the tap's operation. */
+static bool op_claim(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	bool claimed;
+
+	mutex_lock(&tap->lock);
+	if (!tap->op) {
+		tap->op = op;
+		tap->cancel = false;
+	}
+	claimed = tap->op == op;
+	mutex_unlock(&tap->lock);
+	return claimed;
+}
+
+/* What it finds under way gives up by itself, once no I/O waits for a tapdisk. */
+static void op_preempt(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+
+	if (READ_ONCE(tap->op) == op)
+		return;
+	if (READ_ONCE(tap->disk))
+		tap_ring_kill(tap);
+	wait_event_idle(tap->wait, op_claim(op));
+}
+
 /* While a ring is held nothing here may wait for memory that its disk has. */
 static void op_work(struct work_struct *work)
 {
@@ -605,6 +738,8 @@ static void op_work(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save();
 	struct blktap *tap = op->tap;
 
+	if (op_preempts(op))
+		op_preempt(op);
 	op->error = op_do(op);
 	if (READ_ONCE(blktap_verbosity) > 0)
 		pr_info("tap %u: command %u: %d %s\n", tap->minor, op->cmd,
@@ -665,24 +800,40 @@ struct blktap_op *blktap_op_alloc(struct blktap *tap, u32 cmd,
 	return op;
 }
 
+static int op_accept(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+
+	lockdep_assert_held(&tap->lock);
+	if (tap->removed)
+		return -ENODEV;
+	if (op->cmd == BLKTAP_CMD_STATS)
+		return 0;
+	if (!tap->op) {
+		tap->op = op;
+		return 0;
+	}
+	if (!op_preempts(op) || tap->cancel || op_preempts(tap->op))
+		return -EBUSY;
+	tap->cancel = true;
+	wake_up_all(&tap->wait);
+	return 0;
+}
+
 /**
  * blktap_op_start - accept an operation
  * @op: the operation, all of it set
  *
- * Return: 0; -ENODEV where the tap is going, -EBUSY where it has one.
+ * Return: 0; -ENODEV where the tap is going, -EBUSY where it has one that can't be
+ * preempted.
  */
 int blktap_op_start(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
-	int err = 0;
+	int err;
 
 	mutex_lock(&tap->lock);
-	if (tap->removed)
-		err = -ENODEV;
-	else if (op->cmd != BLKTAP_CMD_STATS && tap->op)
-		err = -EBUSY;
-	else if (op->cmd != BLKTAP_CMD_STATS)
-		tap->op = op;
+	err = op_accept(op);
 	mutex_unlock(&tap->lock);
 	if (err)
 		return err;

@@ -168,7 +168,7 @@ static void recall_work(struct work_struct *work)
 			return;
 		recall->error = direct_withdraw(tap, recall->first,
 						recall->last);
-	} while (recall->error == -EAGAIN && tap_ring_live(&tap->ring));
+	} while (recall->error == -EAGAIN && tap_ring_joined(&tap->ring));
 
 	spin_lock(&tap->ring.lock);
 	list_add_tail(&recall->node, &tap->ring.recalled);
@@ -192,7 +192,7 @@ static bool recall_count(struct tap_ring *ring)
 static bool recall_may_start(struct blktap *tap)
 {
 	return !tap->paused && !(tap->op && tap->op->cmd == BLKTAP_CMD_PAUSE) &&
-	       tap_ring_live(&tap->ring);
+	       tap_ring_joined(&tap->ring);
 }
 
 /**
@@ -222,6 +222,7 @@ int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg)
 	}
 	INIT_WORK(&recall->work, recall_work);
 	recall->tap = tap;
+	recall->generation = tap->ring.generation;
 	recall->cookie = arg->cookie;
 	recall->first = arg->sector;
 	recall->last = arg->sector + arg->nr_sectors - 1;
@@ -234,18 +235,22 @@ int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg)
  * tap_recall_take - the next recall whose end is to be told
  * @tap: the tap, its ring locked
  *
- * Return: the recall, for a slot to own till tap_recall_told(), or NULL.
+ * Those of a tapdisk that has gone are nobody's. Return: the recall, for a slot to
+ * own till tap_recall_told(), or NULL.
  */
 struct tap_recall *tap_recall_take(struct blktap *tap)
 {
-	struct tap_recall *recall;
+	struct tap_ring *ring = &tap->ring;
+	struct tap_recall *recall, *next;
 
-	lockdep_assert_held(&tap->ring.lock);
-	recall = list_first_entry_or_null(&tap->ring.recalled,
-					  struct tap_recall, node);
-	if (recall)
+	lockdep_assert_held(&ring->lock);
+	list_for_each_entry_safe(recall, next, &ring->recalled, node) {
 		list_del_init(&recall->node);
-	return recall;
+		if (recall->generation == ring->generation)
+			return recall;
+		tap_recall_told(recall);
+	}
+	return NULL;
 }
 
 /* The ring request that tells the end of a recall. */

@@ -22,10 +22,11 @@ static bool op_has_data(u8 op)
 }
 
 /* Gives back a slot that carried a part. Context: tap_ring.lock. */
-static void ring_done(struct blktap *tap, struct tap_slot *slot)
+void tap_ring_done(struct blktap *tap, struct tap_slot *slot)
 {
 	struct tap_ring *ring = &tap->ring;
 
+	lockdep_assert_held(&ring->lock);
 	tap_slot_put(ring, slot);
 	ring->busy--;
 	if ((ring->held && !ring->busy) || (!ring->live && !ring->owned))
@@ -53,6 +54,7 @@ static struct tap_slot *take_commit(struct blktap *tap)
 	if (!slot)
 		return NULL;
 	slot_begin(ring, slot, NULL, BLKTAP_OP_LAYOUTCOMMIT);
+	slot->commit = ring->commit;
 	ring->commit->posted = true;
 	tap->direct->commits++;
 	return slot;
@@ -155,7 +157,7 @@ static struct tap_slot *ring_take(struct blktap *tap)
 	bool joined;
 
 	lockdep_assert_held(&ring->lock);
-	if (!ring->live)
+	if (!ring->joined)
 		return NULL;
 	slot = take_commit(tap) ?: take_recalled(tap);
 	if (slot)
@@ -229,32 +231,32 @@ static void count_posted(struct tap_counters *count, const struct tap_slot *slot
 	}
 }
 
-/* What waited for a slot's answer, so that it can end without the ring's lock. */
-struct ring_ended {
-	struct request *rq;
-	struct list_head parked;
-	struct tap_commit *commit;
-};
-
-/* Context: tap_ring.lock. Takes from a slot what it was for. */
-static void slot_take_ended(struct tap_ring *ring, struct tap_slot *slot,
-			    struct ring_ended *ended)
+/**
+ * tap_ended_take - take from a slot what it was for, to end it without the lock
+ * @ring: the slot's, locked
+ * @slot: the slot, owned by the kernel or about to be
+ * @ended: filled in
+ */
+void tap_ended_take(struct tap_ring *ring, struct tap_slot *slot,
+		    struct tap_ended *ended)
 {
+	lockdep_assert_held(&ring->lock);
 	ended->rq = slot->rq;
 	ended->commit = NULL;
 	INIT_LIST_HEAD(&ended->parked);
 	if (slot->op == BLKTAP_OP_LAYOUTGET) {
 		list_splice_init(&slot->parked, &ended->parked);
-	} else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT) {
-		ended->commit = ring->commit;
+	} else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT && slot->commit) {
+		ended->commit = slot->commit;
+		slot->commit = NULL;
 		ring->commit = NULL;
 	} else if (slot->op == BLKTAP_OP_RECALLED) {
 		tap_recall_told(slot->recall);
 	}
 }
 
-static void end_ended(struct blktap *tap, struct ring_ended *ended,
-		      blk_status_t status)
+void tap_ended_end(struct blktap *tap, struct tap_ended *ended,
+		   blk_status_t status)
 {
 	if (ended->rq)
 		tap_cmd_put(ended->rq, status);
@@ -266,20 +268,17 @@ static void end_ended(struct blktap *tap, struct ring_ended *ended,
 	}
 }
 
-/* Hands a filled slot to the tapdisk, or ends its part if there is none now. */
+/* Hands a filled slot to the tapdisk, or takes it back if there is none now. */
 static void ring_post(struct blktap *tap, struct tap_slot *slot)
 {
 	struct tap_ring *ring = &tap->ring;
 	struct blktap_ring_request req;
-	struct ring_ended ended;
 
 	fill_request(tap, &req, slot);
 	spin_lock(&ring->lock);
-	if (!ring->live) {
-		slot_take_ended(ring, slot, &ended);
-		ring_done(tap, slot);
+	if (!ring->joined) {
 		spin_unlock(&ring->lock);
-		end_ended(tap, &ended, BLK_STS_IOERR);
+		tap_recover_post(tap, slot);
 		return;
 	}
 	memcpy(&ring->shared->ring[ring->req_prod % BLKTAP_RING_SIZE].req, &req,
@@ -340,34 +339,54 @@ void tap_ring_kick(struct tap_ring *ring)
 		wake_up_interruptible_poll(&ring->poll, EPOLLIN | EPOLLRDNORM);
 }
 
-static bool ring_enqueue(struct blktap *tap, struct request *rq, u8 op)
+/* Context: tap_ring.lock. Puts a request back where it was among those that wait. */
+static void ring_insert(struct tap_ring *ring, struct tap_cmd *cmd)
 {
-	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
-	struct tap_ring *ring = &tap->ring;
-	bool live;
+	struct tap_cmd *at;
 
+	list_for_each_entry(at, &ring->waiting, node)
+		if (at->seq > cmd->seq)
+			break;
+	list_add_tail(&cmd->node, &at->node);
+}
+
+static void cmd_begin(struct tap_cmd *cmd, struct request *rq, u8 op)
+{
 	cmd->op = op;
 	cmd->status = BLK_STS_OK;
-	if (!tap->direct)
+	if (!rq_tap(rq)->direct)
 		cmd->trim = TRIM_NONE;
+	cmd->again = false;
+	if (!cmd->since)
+		cmd->since = jiffies ?: 1;
 	cmd->done = 0;
 	cmd->next.bio = rq->bio;
 	if (rq->bio)
 		cmd->next.iter = rq->bio->bi_iter;
 	atomic_set(&cmd->parts, 1);
+}
 
+static bool ring_enqueue(struct blktap *tap, struct request *rq, u8 op)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+	struct tap_ring *ring = &tap->ring;
+	bool taken;
+
+	cmd_begin(cmd, rq, op);
 	spin_lock(&ring->lock);
-	live = ring->live;
-	if (live) {
+	taken = !ring->failed;
+	if (taken) {
+		cmd->seq = ++ring->seq;
 		list_add_tail(&cmd->node, &ring->waiting);
 		ring->nr_waiting++;
 		if (op == BLKTAP_OP_LAYOUTGET)
 			tap->direct->misses++;
 		else if (tap->direct && op_has_data(op))
 			tap->direct->ring_used = true;
+		tap_recover_watch(tap);
 	}
 	spin_unlock(&ring->lock);
-	return live;
+	return taken;
 }
 
 /**
@@ -383,13 +402,13 @@ static bool ring_enqueue(struct blktap *tap, struct request *rq, u8 op)
 blk_status_t tap_ring_queue(struct blktap *tap, struct request *rq, u8 op,
 			    bool kick)
 {
-	bool live = ring_enqueue(tap, rq, op);
+	bool taken = ring_enqueue(tap, rq, op);
 
-	if (live)
+	if (taken)
 		tap_ring_pump(tap);
 	if (kick)
 		tap_ring_kick(&tap->ring);
-	return live ? BLK_STS_OK : BLK_STS_IOERR;
+	return taken ? BLK_STS_OK : BLK_STS_IOERR;
 }
 
 /**
@@ -405,30 +424,63 @@ void tap_ring_requeue(struct blktap *tap, struct request *rq, u8 op)
 }
 
 /**
+ * tap_ring_again - take a request anew, as it was taken first
+ * @tap: the tap
+ * @rq: the request; on no list, no part of it under way; ended with an error
+ *	where the tap is dead
+ */
+void tap_ring_again(struct blktap *tap, struct request *rq)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
+	struct tap_ring *ring = &tap->ring;
+	bool taken;
+
+	cmd_begin(cmd, rq, cmd->op);
+	spin_lock(&ring->lock);
+	taken = !ring->failed;
+	if (taken) {
+		ring_insert(ring, cmd);
+		ring->nr_waiting++;
+		tap_recover_watch(tap);
+	}
+	spin_unlock(&ring->lock);
+	if (!taken) {
+		blk_mq_end_request(rq, BLK_STS_IOERR);
+		return;
+	}
+	tap_ring_pump(tap);
+	tap_ring_kick(ring);
+}
+
+/**
  * tap_ring_commit - post a LAYOUTCOMMIT and wait for its end
  * @tap: the tap
  * @commit: ranges and nr are set; one at a time
  *
- * Return: 0, or the tapdisk's error; -EIO also when the ring fails or goes.
+ * A tapdisk that is gone is waited for as any request waits. Return: 0, or the
+ * tapdisk's error; -EIO when the ring fails, or after the request timeout.
  */
 int tap_ring_commit(struct blktap *tap, struct tap_commit *commit)
 {
 	struct tap_ring *ring = &tap->ring;
-	bool live;
+	bool taken;
 
 	init_completion(&commit->done);
 	commit->posted = false;
+	commit->since = jiffies;
 	commit->err = 0;
 	spin_lock(&ring->lock);
-	live = ring->live;
-	if (live)
+	taken = !ring->failed;
+	if (taken) {
 		ring->commit = commit;
+		tap_recover_watch(tap);
+	}
 	spin_unlock(&ring->lock);
-	if (!live)
+	if (!taken)
 		return -EIO;
 	tap_ring_pump(tap);
 	tap_ring_kick(ring);
-	wait_for_completion(&commit->done);
+	wait_for_completion_state(&commit->done, TASK_IDLE);
 	return commit->err;
 }
 
@@ -437,11 +489,15 @@ struct ring_response {
 	struct tap_slot *slot;
 	u32 nr_extents;
 	blk_status_t status;
-	struct ring_ended ended;
+	struct tap_ended ended;
 };
 
-static bool parse_status(s16 status, blk_status_t *result)
+static bool parse_status(s16 status, bool errnos, blk_status_t *result)
 {
+	if (errnos && status < BLKTAP_RSP_EOPNOTSUPP && status >= -MAX_ERRNO) {
+		*result = errno_to_blk_status(status);
+		return true;
+	}
 	switch (status) {
 	case BLKTAP_RSP_OKAY:
 		*result = BLK_STS_OK;
@@ -474,7 +530,7 @@ static const char *take_response(struct tap_ring *ring,
 		return "sent a response to a slot that has no request";
 	if (op != slot->op)
 		return "sent a response with another operation than the request";
-	if (!parse_status(status, &done->status))
+	if (!parse_status(status, ring->errnos, &done->status))
 		return "sent a response with an unknown status";
 
 	ring->rsp_cons++;
@@ -519,7 +575,7 @@ static const char *take_answer(struct blktap *tap, struct ring_response *rsp)
 		return NULL;
 	if (rsp->slot->op == BLKTAP_OP_LAYOUTGET)
 		return tap_upcall_granted(tap, rsp->slot, rsp->nr_extents);
-	if (rsp->slot->op == BLKTAP_OP_READ)
+	if (rsp->slot->op == BLKTAP_OP_READ && rsp->slot->rq)
 		tap_slot_copy(rsp->slot, false);
 	return NULL;
 }
@@ -542,12 +598,12 @@ static const char *end_responses(struct blktap *tap, struct ring_response *done,
 	}
 	spin_lock(&ring->lock);
 	for (i = 0; i < nr; i++) {
-		slot_take_ended(ring, done[i].slot, &done[i].ended);
-		ring_done(tap, done[i].slot);
+		tap_ended_take(ring, done[i].slot, &done[i].ended);
+		tap_ring_done(tap, done[i].slot);
 	}
 	spin_unlock(&ring->lock);
 	for (i = 0; i < nr; i++)
-		end_ended(tap, &done[i].ended, done[i].status);
+		tap_ended_end(tap, &done[i].ended, done[i].status);
 	return why;
 }
 
@@ -582,47 +638,31 @@ int tap_ring_respond(struct blktap *tap)
 	return 0;
 }
 
-/*
- * Ends all that waits or is with the tapdisk. What the kernel is copying ends
- * by itself: ring_post() and tap_ring_respond() see to it.
- */
-static void ring_abort(struct blktap *tap)
+/* Return: false: it had failed before. */
+static bool ring_set_failed(struct tap_ring *ring, pid_t *pid)
 {
-	struct ring_ended posted[BLKTAP_RING_SIZE];
-	struct tap_ring *ring = &tap->ring;
-	struct tap_commit *commit = NULL;
-	struct tap_cmd *cmd, *next;
-	unsigned int nr = 0, i;
-	LIST_HEAD(waiting);
+	bool first;
 
 	spin_lock(&ring->lock);
+	first = !ring->failed;
+	ring->failed = true;
 	ring->live = false;
-	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
-		struct tap_slot *slot = &ring->slots[i];
-
-		if (slot->state != SLOT_POSTED)
-			continue;
-		slot_take_ended(ring, slot, &posted[nr++]);
-		ring->owned++;
-		ring_done(tap, slot);
-	}
-	if (ring->commit && !ring->commit->posted)
-		swap(commit, ring->commit);
-	list_splice_init(&ring->waiting, &waiting);
-	ring->nr_waiting = 0;
+	ring->joined = false;
+	*pid = ring->pid ? pid_nr(ring->pid) : 0;
 	spin_unlock(&ring->lock);
+	return first;
+}
 
-	for (i = 0; i < nr; i++)
-		end_ended(tap, &posted[i], BLK_STS_IOERR);
-	if (commit) {
-		commit->err = -EIO;
-		complete(&commit->done);
+/* All I/O, now and later, ends with an error. */
+static void ring_failed(struct blktap *tap)
+{
+	tap_recover_abort(tap);
+	mutex_lock(&tap->lock);
+	if (tap->disk || tap_ring_mapped(&tap->ring)) {
+		tap->dead = true;
+		blktap_changed(tap);
 	}
-	list_for_each_entry_safe(cmd, next, &waiting, node) {
-		list_del_init(&cmd->node);
-		tap_cmd_put(blk_mq_rq_from_pdu(cmd), BLK_STS_IOERR);
-	}
-	tap_direct_abort(tap);
+	mutex_unlock(&tap->lock);
 }
 
 /**
@@ -630,224 +670,32 @@ static void ring_abort(struct blktap *tap)
  * @tap: the tap
  * @why: what it did, to follow "tapdisk N"
  *
- * All I/O, now and later, ends with an error. Said once: a ring fails once.
- * Context: may sleep; takes blktap.lock.
+ * For good, since what it has granted may be as false. Said once: a ring fails
+ * once. Context: may sleep; takes blktap.lock.
  */
 void tap_ring_fail(struct blktap *tap, const char *why)
 {
-	struct tap_ring *ring = &tap->ring;
-	bool was_live;
 	pid_t pid;
 
-	spin_lock(&ring->lock);
-	was_live = ring->live;
-	ring->live = false;
-	pid = pid_nr(ring->pid);
-	spin_unlock(&ring->lock);
-	if (!was_live)
+	if (!ring_set_failed(&tap->ring, &pid))
 		return;
 	pr_err("tap %u: tapdisk %d %s: the tap has failed; free it\n",
 	       tap->minor, pid, why);
-	ring_abort(tap);
-	mutex_lock(&tap->lock);
-	if (tap_ring_mapped(ring)) {
-		tap->dead = true;
-		blktap_changed(tap);
-	}
-	mutex_unlock(&tap->lock);
-}
-
-static void shared_init(struct blktap_ring *shared)
-{
-	shared->req_event = 1;
-	shared->rsp_event = 1;
+	ring_failed(tap);
 }
 
 /**
- * tap_ring_start - the ring is being mapped
- * @tap: the tap
- * @vma: the mapping; its vm_private_data is set, its opens and closes count
- *
- * Context: under mmap_lock. Return: 0, -EBUSY where it is mapped, -ENODEV
- * where the tap is going or dead.
- */
-int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma)
-{
-	struct tap_ring *ring = &tap->ring;
-	struct blktap_ring *shared;
-	int err = 0;
-
-	BUILD_BUG_ON(sizeof(struct blktap_ring) > PAGE_SIZE);
-	shared = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!shared)
-		return -ENOMEM;
-	shared_init(shared);
-
-	spin_lock(&ring->lock);
-	if (ring->gone) {
-		err = -ENODEV;
-	} else if (ring->shared) {
-		err = -EBUSY;
-	} else {
-		ring->shared = shared;
-		ring->mm = vma->vm_mm;
-		ring->pid = get_pid(task_tgid(current));
-		ring->mapping = vma->vm_file->f_mapping;
-		ring->vmas = 1;
-		vma->vm_private_data = (void *)(++ring->generation);
-		ring->live = true;
-		ring->held = false;
-		ring->event_idx = false;
-		ring->msg_pending = false;
-		ring->closed_pending = false;
-		ring->req_prod = 0;
-		ring->rsp_cons = 0;
-		ring->kicked = 0;
-		ring->reported = 0;
-	}
-	spin_unlock(&ring->lock);
-	if (err)
-		free_page((unsigned long)shared);
-	return err;
-}
-
-/**
- * tap_ring_map_layout - the layout pages are being mapped
- * @tap: the tap
- * @vma: the mapping; its vm_private_data is set
- *
- * The pages are there until the ring is unmapped. Context: under mmap_lock.
- */
-int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma)
-{
-	struct page *pages[BLKTAP_RING_SIZE] = {};
-	struct tap_ring *ring = &tap->ring;
-	int err = 0, i;
-
-	BUILD_BUG_ON(BLKTAP_EXTENTS_MAX * sizeof(struct blktap_extent) > PAGE_SIZE);
-	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
-		pages[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
-		if (!pages[i])
-			err = -ENOMEM;
-	}
-	spin_lock(&ring->lock);
-	if (!err && (!ring->shared || ring->mm != vma->vm_mm))
-		err = -EACCES;
-	if (!err && ring->layout[0])
-		err = -EBUSY;
-	if (!err) {
-		memcpy(ring->layout, pages, sizeof(pages));
-		vma->vm_private_data = (void *)ring->generation;
-	}
-	spin_unlock(&ring->lock);
-	for (i = 0; err && i < BLKTAP_RING_SIZE; i++)
-		if (pages[i])
-			put_page(pages[i]);
-	return err;
-}
-
-/**
- * tap_ring_stop - the last mapping is gone
+ * tap_ring_kill - end a tap's I/O, since its disk is to go in any case
  * @tap: the tap
  *
- * Context: under mmap_lock; the rest is done by detach_work().
+ * Context: may sleep; takes blktap.lock.
  */
-void tap_ring_stop(struct blktap *tap)
+void tap_ring_kill(struct blktap *tap)
 {
-	struct tap_ring *ring = &tap->ring;
+	pid_t pid;
 
-	spin_lock(&ring->lock);
-	ring->live = false;
-	spin_unlock(&ring->lock);
-	queue_work(blktap_wq, &tap->detach);
-}
-
-static void tap_detached(struct blktap *tap)
-{
-	lockdep_assert_held(&tap->lock);
-	tap->dead = tap->disk;
-	tap->paused = false;
-	tap->resume_failed = false;
-	tap->tapdisk = NULL;
-	if (!tap->disk)
-		blktap_set_name(tap, NULL);
-}
-
-/* FREE_TAP was told that the tap goes when the tapdisk lets go of it. */
-static void free_if_wanted(struct blktap *tap)
-{
-	struct blktap_op *op;
-
-	if (!READ_ONCE(tap->free_wanted))
-		return;
-	op = blktap_op_alloc(tap, BLKTAP_CMD_FREE, BLKTAP_TIMEOUT);
-	if (!op)
-		return;
-	blktap_op_start(op);
-	blktap_op_put(op);
-}
-
-/* Queued once for each mapping's end, and a mapping waits for the last one's. */
-static void detach_work(struct work_struct *work)
-{
-	struct blktap *tap = container_of(work, struct blktap, detach);
-	unsigned int noio = memalloc_noio_save();
-	struct tap_ring *ring = &tap->ring;
-	struct page *layout[BLKTAP_RING_SIZE];
-	struct blktap_tapdisk *td;
-	struct blktap_ring *shared;
-	struct pid *pid;
-	int i;
-
-	ring_abort(tap);
-	wait_event(tap->wait, !READ_ONCE(ring->owned));
-	mutex_lock(&tap->lock);
-	tap_slot_release_all(tap);
-	td = tap->tapdisk;
-	tap_detached(tap);
-	if (!tap->disk)
-		tap_direct_free(tap);
-
-	spin_lock(&ring->lock);
-	memcpy(layout, ring->layout, sizeof(layout));
-	memset(ring->layout, 0, sizeof(layout));
-	shared = ring->shared;
-	pid = ring->pid;
-	ring->shared = NULL;
-	ring->pid = NULL;
-	ring->mm = NULL;
-	ring->mapping = NULL;
-	ring->gone |= tap->dead;
-	spin_unlock(&ring->lock);
-
-	if (tap->dead)
-		pr_err("tap %u: tapdisk %d has gone and left its disk: free it\n",
-		       tap->minor, pid_nr(pid));
-	blktap_changed(tap);
-	mutex_unlock(&tap->lock);
-
-	for (i = 0; layout[0] && i < BLKTAP_RING_SIZE; i++)
-		put_page(layout[i]);
-	put_page(virt_to_page(shared));
-	put_pid(pid);
-	if (td) {
-		atomic_dec(&td->taps);
-		blktap_tapdisk_put(td);
-	}
-	free_if_wanted(tap);
-	memalloc_noio_restore(noio);
-}
-
-void tap_ring_init(struct tap_ring *ring)
-{
-	struct blktap *tap = container_of(ring, struct blktap, ring);
-
-	spin_lock_init(&ring->lock);
-	init_waitqueue_head(&ring->poll);
-	INIT_LIST_HEAD(&ring->waiting);
-	INIT_LIST_HEAD(&ring->recalled);
-	INIT_WORK(&tap->detach, detach_work);
-	ring->free = GENMASK(BLKTAP_RING_SIZE - 1, 0);
+	if (ring_set_failed(&tap->ring, &pid))
+		ring_failed(tap);
 }
 
 /*
@@ -871,6 +719,16 @@ static void ring_look_again(struct blktap *tap)
 	}
 }
 
+/* Context: tap_ring.lock. What an admin holds up does not count as waiting. */
+static void ring_restart_clock(struct tap_ring *ring)
+{
+	struct tap_cmd *cmd;
+
+	lockdep_assert_held(&ring->lock);
+	list_for_each_entry(cmd, &ring->waiting, node)
+		cmd->since = jiffies ?: 1;
+}
+
 /**
  * tap_ring_hold - stop or go on posting requests
  * @tap: the tap
@@ -880,13 +738,53 @@ void tap_ring_hold(struct blktap *tap, bool hold)
 {
 	spin_lock(&tap->ring.lock);
 	tap->ring.held = hold;
-	if (!hold)
+	if (!hold) {
 		ring_look_again(tap);
+		ring_restart_clock(&tap->ring);
+	}
 	spin_unlock(&tap->ring.lock);
 	if (hold)
 		return;
 	tap_ring_pump(tap);
 	tap_ring_kick(&tap->ring);
+}
+
+/**
+ * tap_ring_join - the tapdisk serves the disk from now on: post what waits
+ * @tap: the tap, locked; mapped by the caller
+ * @errnos: it answers with errnos
+ */
+void tap_ring_join(struct blktap *tap, bool errnos)
+{
+	struct tap_ring *ring = &tap->ring;
+
+	lockdep_assert_held(&tap->lock);
+	spin_lock(&ring->lock);
+	ring->errnos = errnos;
+	ring->joined = ring->live;
+	if (!ring->held)
+		ring_look_again(tap);
+	spin_unlock(&ring->lock);
+	tap_ring_pump(tap);
+	tap_ring_kick(ring);
+}
+
+/* There is no disk to serve any more, and no request. */
+void tap_ring_leave(struct blktap *tap)
+{
+	struct tap_ring *ring = &tap->ring;
+
+	lockdep_assert_held(&tap->lock);
+	spin_lock(&ring->lock);
+	ring->joined = false;
+	ring->held = false;
+	ring->stalled = false;
+	ring->no_space = false;
+	if (!ring->shared) {
+		ring->failed = false;
+		tap->dead = false;
+	}
+	spin_unlock(&ring->lock);
 }
 
 /* No request is with the tapdisk. */
@@ -906,78 +804,25 @@ bool tap_ring_idle(struct tap_ring *ring)
 	bool idle;
 
 	spin_lock(&ring->lock);
-	idle = !ring->busy && !ring->nr_waiting;
+	idle = !ring->busy && !ring->nr_waiting && !ring->nr_retry;
 	spin_unlock(&ring->lock);
 	return idle;
 }
 
-/* Requests are accepted: mapped, and neither failed nor going. */
+/* Mapped, and neither failed nor going. */
 bool tap_ring_live(struct tap_ring *ring)
 {
 	return READ_ONCE(ring->live);
 }
 
-/* Somebody has the ring, or had it a moment ago. */
-bool tap_ring_mapped(struct tap_ring *ring)
+/* And the tapdisk serves the disk. */
+bool tap_ring_joined(struct tap_ring *ring)
 {
-	return READ_ONCE(ring->shared);
+	return READ_ONCE(ring->joined);
 }
 
-bool tap_ring_mapped_by(struct tap_ring *ring, struct mm_struct *mm)
+/* Requests are refused. */
+bool tap_ring_failed(struct tap_ring *ring)
 {
-	bool mine;
-
-	spin_lock(&ring->lock);
-	mine = ring->shared && ring->vmas && ring->mm == mm;
-	spin_unlock(&ring->lock);
-	return mine;
-}
-
-/* Return: who has the ring, with a reference, or NULL. */
-struct pid *tap_ring_pid(struct tap_ring *ring)
-{
-	struct pid *pid;
-
-	spin_lock(&ring->lock);
-	pid = get_pid(ring->pid);
-	spin_unlock(&ring->lock);
-	return pid;
-}
-
-/* Refuse mappings from now on. Return: false where there is one. */
-bool tap_ring_remove(struct tap_ring *ring)
-{
-	bool unmapped;
-
-	spin_lock(&ring->lock);
-	unmapped = !ring->shared;
-	ring->gone |= unmapped;
-	spin_unlock(&ring->lock);
-	return unmapped;
-}
-
-/*
- * Post or withdraw BLKTAP_MSG_* to a tapdisk that has not registered. One that
- * it has not taken yet is not reported again.
- */
-void tap_ring_message(struct tap_ring *ring, u8 msg)
-{
-	spin_lock(&ring->lock);
-	if (ring->shared && READ_ONCE(ring->shared->msg) != msg) {
-		WRITE_ONCE(ring->shared->msg, msg);
-		ring->msg_pending = msg != BLKTAP_MSG_NONE;
-	}
-	spin_unlock(&ring->lock);
-	if (msg != BLKTAP_MSG_NONE)
-		wake_up_interruptible_poll(&ring->poll,
-					   EPOLLIN | EPOLLRDNORM);
-}
-
-/* The disk's last opener has gone: tell poll(). */
-void tap_ring_closed(struct tap_ring *ring)
-{
-	spin_lock(&ring->lock);
-	ring->closed_pending = true;
-	spin_unlock(&ring->lock);
-	wake_up_interruptible_poll(&ring->poll, EPOLLIN | EPOLLRDNORM);
+	return READ_ONCE(ring->failed);
 }

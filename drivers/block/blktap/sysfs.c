@@ -122,6 +122,54 @@ static ssize_t pool_store(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RW(pool);
 
+static ssize_t request_timeout_show(struct device *dev,
+				    struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(to_tap(dev)->ring.timeout));
+}
+
+static ssize_t request_timeout_store(struct device *dev,
+				     struct device_attribute *attr,
+				     const char *buf, size_t len)
+{
+	unsigned int seconds;
+	int err;
+
+	err = kstrtouint(buf, 0, &seconds);
+	if (!err && seconds > BLKTAP_TIMEOUT_MAX)
+		err = -ERANGE;
+	if (!err)
+		tap_recover_set_timeout(to_tap(dev), seconds);
+	return err ?: len;
+}
+static DEVICE_ATTR_RW(request_timeout);
+
+static const char * const on_timeout_names[] = {
+	[BLKTAP_ON_TIMEOUT_WAIT] = "wait",
+	[BLKTAP_ON_TIMEOUT_FAIL] = "fail",
+};
+
+static ssize_t on_timeout_show(struct device *dev,
+			       struct device_attribute *attr, char *buf)
+{
+	u32 policy = READ_ONCE(to_tap(dev)->ring.on_timeout);
+
+	return sysfs_emit(buf, "%s\n", on_timeout_names[policy]);
+}
+
+static ssize_t on_timeout_store(struct device *dev,
+				struct device_attribute *attr,
+				const char *buf, size_t len)
+{
+	int policy = sysfs_match_string(on_timeout_names, buf);
+
+	if (policy < 0)
+		return policy;
+	WRITE_ONCE(to_tap(dev)->ring.on_timeout, policy);
+	return len;
+}
+static DEVICE_ATTR_RW(on_timeout);
+
 static ssize_t debug_show(struct device *dev, struct device_attribute *attr,
 			  char *buf)
 {
@@ -146,15 +194,18 @@ static ssize_t debug_show(struct device *dev, struct device_attribute *attr,
 	}
 	len = sysfs_emit(buf,
 			 "state %#x disk %s openers %d\n"
-			 "ring %s%s%s req_prod %u rsp_cons %u kicked %u\n"
-			 "slots %s pages %u waiting %u\n",
+			 "ring %s%s%s%s%s req_prod %u rsp_cons %u kicked %u\n"
+			 "slots %s pages %u waiting %u retry %u\n",
 			 blktap_state(tap),
 			 tap->disk ? tap->disk->disk_name : "-",
 			 atomic_read(&tap->openers),
 			 ring->shared ? "mapped" : "unmapped",
-			 ring->live ? " live" : "", ring->held ? " held" : "",
+			 ring->live ? " live" : "",
+			 ring->joined ? " joined" : "",
+			 ring->failed ? " failed" : "",
+			 ring->held ? " held" : "",
 			 ring->req_prod, ring->rsp_cons, ring->kicked,
-			 slots, pages, ring->nr_waiting);
+			 slots, pages, ring->nr_waiting, ring->nr_retry);
 	spin_unlock(&ring->lock);
 	mutex_unlock(&tap->lock);
 	return len;
@@ -201,6 +252,8 @@ static struct attribute *tap_attrs[] = {
 	&dev_attr_task.attr,
 	&dev_attr_pool.attr,
 	&dev_attr_map_limit.attr,
+	&dev_attr_request_timeout.attr,
+	&dev_attr_on_timeout.attr,
 	&dev_attr_debug.attr,
 	NULL
 };

@@ -3,10 +3,12 @@
  * A tap's life: minors, the class device that embodies it, its name and state.
  *
  * A tap is allocated, attached when a tapdisk has mapped its ring, live when
- * that tapdisk has created the disk, paused and resumed, and dead when the ring
- * fails or goes under a disk. What the outside sees of this is blktap_state().
+ * that tapdisk has created the disk, paused and resumed, orphaned when the ring
+ * goes under a disk, until another tapdisk has joined, and dead when the ring
+ * fails. What the outside sees of this is blktap_state().
  */
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -28,6 +30,9 @@ static void blktap_release(struct device *dev)
 	struct blktap *tap = container_of(dev, struct blktap, dev);
 
 	kfree(tap->name);
+	put_pid(tap->ring.pid);
+	if (tap->ring.left)
+		mmdrop(tap->ring.left);
 	kfree(tap);
 	module_put(THIS_MODULE);
 }
@@ -193,6 +198,17 @@ int blktap_set_name(struct blktap *tap, const char *name)
 }
 
 /**
+ * blktap_orphaned - has a tap a disk that no tapdisk serves, or could resume?
+ * @tap: the tap, locked
+ */
+bool blktap_orphaned(struct blktap *tap)
+{
+	lockdep_assert_held(&tap->lock);
+	return tap->disk && !tap->dead && !tap_ring_joined(&tap->ring) &&
+	       !(tap->paused && tap_ring_live(&tap->ring));
+}
+
+/**
  * blktap_state - BLKTAP_STATE_* bits of a tap
  * @tap: the tap, locked
  */
@@ -203,6 +219,12 @@ u32 blktap_state(struct blktap *tap)
 	lockdep_assert_held(&tap->lock);
 	if (tap->dead)
 		return state | BLKTAP_STATE_DEAD;
+	if (READ_ONCE(tap->ring.stalled))
+		state |= BLKTAP_STATE_STALLED;
+	if (READ_ONCE(tap->ring.no_space))
+		state |= BLKTAP_STATE_NO_SPACE;
+	if (blktap_orphaned(tap))
+		state |= BLKTAP_STATE_ORPHANED;
 	if (tap->paused)
 		state |= BLKTAP_STATE_CLOSED | BLKTAP_STATE_QUIESCED |
 			 BLKTAP_STATE_PAUSED;

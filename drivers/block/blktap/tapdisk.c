@@ -18,7 +18,7 @@ static LIST_HEAD(tapdisks);
 /**
  * struct tapdisk_order - an order that is waited for
  * @node: in the tapdisk's queue, or in its sent list; empty when answered
- * @done: when it is answered
+ * @tap: the tap that it is about
  * @head: what the tapdisk reads
  * @name: and the name that follows, or NULL
  * @status: the answer
@@ -26,7 +26,7 @@ static LIST_HEAD(tapdisks);
  */
 struct tapdisk_order {
 	struct list_head node;
-	struct completion done;
+	struct blktap *tap;
 	struct blktap_order head;
 	const char *name;
 	int status;
@@ -98,7 +98,7 @@ static void order_answer(struct tapdisk_order *order, int status, char *text)
 	list_del_init(&order->node);
 	order->status = status;
 	order->text = text;
-	complete(&order->done);
+	wake_up_all(&order->tap->wait);
 }
 
 static void orders_fail(struct list_head *list)
@@ -175,7 +175,7 @@ static bool order_post(struct blktap_tapdisk *td, struct tapdisk_order *order)
 	return !gone;
 }
 
-/* Return: it was answered after all. */
+/* Return: it was answered. Where it is answered the lock is held to the end. */
 static bool order_withdraw(struct blktap_tapdisk *td,
 			   struct tapdisk_order *order)
 {
@@ -199,14 +199,14 @@ static bool order_withdraw(struct blktap_tapdisk *td,
  * @text: set to the answer's text, if it has one; the caller frees it
  *
  * Context: sleeps, with no lock held. Return: the tapdisk's status, -ESRCH
- * where it has gone, -ETIMEDOUT.
+ * where it has gone, -ETIMEDOUT, -ECANCELED.
  */
 int blktap_tapdisk_order(struct blktap_tapdisk *td, struct blktap *tap,
 			 u32 op, u32 flags, const char *name,
 			 unsigned long deadline, char **text)
 {
-	long left = max_t(long, deadline - jiffies, 0);
 	struct tapdisk_order order = {
+		.tap = tap,
 		.head = {
 			.op = op,
 			.minor = tap->minor,
@@ -215,14 +215,13 @@ int blktap_tapdisk_order(struct blktap_tapdisk *td, struct blktap *tap,
 		},
 		.name = name,
 	};
+	int err;
 
-	init_completion(&order.done);
 	if (!order_post(td, &order))
 		return -ESRCH;
-	/* Interruptible, but for the signals that a kworker doesn't get: idle. */
-	if (wait_for_completion_interruptible_timeout(&order.done, left) <= 0 &&
-	    !order_withdraw(td, &order))
-		return -ETIMEDOUT;
+	err = tap_wait(tap, deadline, list_empty_careful(&order.node));
+	if (!order_withdraw(td, &order))
+		return err;
 	kfree(*text);
 	*text = order.text;
 	return order.status;

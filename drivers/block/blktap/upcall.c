@@ -236,7 +236,7 @@ const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
  * @tap: the tap
  * @parked: their list, now the caller's own
  * @status: BLK_STS_OK: look up again; BLK_STS_NOTSUPP: go over the ring; else
- *	the error they end with
+ *	the error they end with, if it doesn't pass
  */
 void tap_upcall_end(struct blktap *tap, struct list_head *parked,
 		    blk_status_t status)
@@ -251,7 +251,7 @@ void tap_upcall_end(struct blktap *tap, struct list_head *parked,
 			tap_hit_punt(tap, rq);
 		else if (status == BLK_STS_NOTSUPP)
 			tap_hit_by_ring(tap, rq);
-		else
+		else if (!tap_recover_retry(tap, rq, status))
 			blk_mq_end_request(rq, status);
 	}
 }

@@ -153,9 +153,15 @@ struct blktap_params_v1 {
 #define BLKTAP_DEVICE_LAYOUT	(1UL << 5)	/* extents are granted: layout mode */
 #define BLKTAP_DEVICE_BLOCK	(1UL << 6)	/* block_size is given */
 #define BLKTAP_DEVICE_RELEASE	(1UL << 7)	/* layout mode: whole blocks are TRIMmed */
+#define BLKTAP_DEVICE_ERRNO	(1UL << 8)	/* responses may carry a negative errno */
 
 /**
  * struct blktap_params - CREATE_DEVICE
+ *
+ * On a disk that the last tapdisk has left behind: serve it from now on. Then
+ * all must be as it was, but that more flags may be set and that the capacity
+ * may change while the tap is paused; else -EINVAL.
+ *
  * @capacity: sectors; not 0
  * @sector_size: logical block size in bytes: a power of two, 512 to 4096
  * @__pad: ignored: the last blktap2 tapdisk leaves a size here
@@ -213,6 +219,10 @@ struct blktap_params {
 #define BLKTAP_RSP_OKAY		0
 #define BLKTAP_RSP_ERROR	(-1)
 #define BLKTAP_RSP_EOPNOTSUPP	(-2)
+/*
+ * With BLKTAP_DEVICE_ERRNO all below that is a negative errno. After -ENOSPC and
+ * -ETIMEDOUT the kernel asks again, until the tap's request timeout has passed.
+ */
 
 /**
  * struct blktap_segment - a part of one page
@@ -290,7 +300,7 @@ struct blktap_ring_request {
  * @id: the request's
  * @operation: the request's
  * @__pad: ignored
- * @status: BLKTAP_RSP_*; with LAYOUTGET _EOPNOTSUPP means: send me the request
+ * @status: BLKTAP_RSP_*, or an errno; with LAYOUTGET _EOPNOTSUPP means: send me the request
  *	itself, READ or WRITE, with its data; only before any extent is granted
  * @nr_extents: extents in the slot's page of the layout mapping (LAYOUTGET)
  */
@@ -341,8 +351,9 @@ struct blktap_ring {
  * The layout mapping is BLKTAP_RING_SIZE pages at page offset
  * BLKTAP_LAYOUT_PGOFF of the ring node, one page a slot; it must be there
  * before CREATE_DEVICE. Files are registered with ADD_FILE before they are
- * granted. When the tap is paused the kernel commits what is dirty and forgets
- * all extents before it says so, and the files when the tapdisk has agreed.
+ * granted; one that is registered already keeps its index. When the tap is
+ * paused the kernel commits what is dirty and forgets all extents before it says
+ * so, and the files when the tapdisk has agreed.
  */
 #define BLKTAP_LAYOUT_PGOFF	512
 #define BLKTAP_EXTENTS_MAX	128	/* in a slot's page */
@@ -448,6 +459,8 @@ enum blktap_cmd {
 	BLKTAP_CMD_DONE,	/* to the sender: MINOR ERROR [TEXT] */
 	BLKTAP_CMD_EVENT,	/* to the group: EVENT and MINOR or PID, ... */
 	BLKTAP_CMD_RECALL,	/* MINOR [PID] [TIMEOUT]; DONE: commit, forget extents */
+	BLKTAP_CMD_RECOVER,	/* MINOR PID [TIMEOUT]: have it serve an orphan; DONE */
+	BLKTAP_CMD_SET,		/* MINOR [REQUEST_TIMEOUT] [ON_TIMEOUT] */
 
 	__BLKTAP_CMD_MAX,
 	BLKTAP_CMD_MAX = __BLKTAP_CMD_MAX - 1
@@ -478,9 +491,21 @@ enum blktap_attr {
 	BLKTAP_A_POOL_FREE,	/* u32: pages of it not in use */
 	BLKTAP_A_COUNTERS,	/* nest of BLKTAP_C_* */
 	BLKTAP_A_RING_MODE,	/* flag: OPEN: not layout mode; a tap: it is not */
+	BLKTAP_A_REQUEST_TIMEOUT, /* u32: seconds; 0: none; default 120 */
+	BLKTAP_A_ON_TIMEOUT,	/* u32: enum blktap_on_timeout */
 
 	__BLKTAP_A_MAX,
 	BLKTAP_A_MAX = __BLKTAP_A_MAX - 1
+};
+
+/*
+ * What becomes of a request that a tapdisk has held longer than
+ * REQUEST_TIMEOUT, after that has been reported. One that waits for a tapdisk
+ * since the last one has gone always fails then.
+ */
+enum blktap_on_timeout {
+	BLKTAP_ON_TIMEOUT_WAIT,
+	BLKTAP_ON_TIMEOUT_FAIL,
 };
 
 /* Counters of a tap since its disk was created: all u64. */
@@ -515,7 +540,7 @@ enum blktap_counter {
 };
 
 /* A tap's state, as tap-ctl list has always shown it; 0: running, or idle. */
-#define BLKTAP_STATE_DEAD		0x001	/* failed, or its tapdisk is gone */
+#define BLKTAP_STATE_DEAD		0x001	/* failed: all I/O ends with an error */
 #define BLKTAP_STATE_CLOSED		0x002	/* attached; no image is open */
 #define BLKTAP_STATE_QUIESCE_REQUESTED	0x004	/* requests are being drained */
 #define BLKTAP_STATE_QUIESCED		0x008	/* no request is in flight */
@@ -523,6 +548,9 @@ enum blktap_counter {
 #define BLKTAP_STATE_PAUSED		0x020	/* it has closed it */
 #define BLKTAP_STATE_SHUTDOWN_REQUESTED	0x040	/* a free or close is under way */
 #define BLKTAP_STATE_RESUME_FAILED	0x200	/* the last resume failed: paused */
+#define BLKTAP_STATE_ORPHANED		0x400	/* its tapdisk is gone: wants another */
+#define BLKTAP_STATE_STALLED		0x800	/* a request waits for too long */
+#define BLKTAP_STATE_NO_SPACE		0x1000	/* writes wait for space */
 
 enum blktap_event {
 	BLKTAP_EVENT_UNSPEC,
@@ -532,6 +560,9 @@ enum blktap_event {
 	BLKTAP_EVENT_TAPDISK_ADDED,	/* PID */
 	BLKTAP_EVENT_TAPDISK_GONE,	/* PID */
 	BLKTAP_EVENT_DONE,		/* MINOR ERROR [TEXT]: a command's end */
+	BLKTAP_EVENT_STALLED,		/* MINOR TEXT: what waits, and for how long */
+	BLKTAP_EVENT_NO_SPACE,		/* MINOR TEXT: writes wait for space */
+	BLKTAP_EVENT_GOES_ON,		/* MINOR: it is not stalled, there is space */
 };
 
 #endif /* _UAPI_LINUX_BLKTAP_H */

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Tapdisks that die, and what brings their taps back.
+
+# Bits of a tap's state.
+export ORPHANED=0x400 STALLED=0x800 NO_SPACE=0x1000
+
+# has_state MINOR BIT
+has_state() {
+	local state
+
+	state=$(tap_state "$1")
+	[ -n "$state" ] && [ $((state & $2)) != 0 ]
+}
+
+kill_tapdisk() { # MINOR: and wait until the kernel knows
+	kill -KILL "$(tap_pid "$1")"
+	wait_for 20 has_state "$1" "$ORPHANED"
+}
+
+# served MINOR [OTHER-THAN-PID]: by a tapdisk, that has opened the image
+served() {
+	local pid
+
+	pid=$(tap_pid "$1")
+	[ -n "$pid" ] && [ "$pid" != "${2:-}" ] && ! has_state "$1" "$ORPHANED"
+}
+
+# supervisor_up: until the case ends.
+supervisor_up() {
+	tapdisk --supervise 2>"$DIR/supervisor.log" &
+	SUPERVISOR=$!
+	defer supervisor_down "$SUPERVISOR"
+}
+
+supervisor_down() { # PID
+	kill -TERM "$1" 2>/dev/null
+	wait "$1" 2>/dev/null || true
+}
+
+# For the case's end: whatever state the tap is in.
+tap_clear() { # MINOR
+	[ -e "$CLASS/blktap$1" ] || return 0
+	tap-ctl close -f -m "$1" -t $((5 * SCALE)) || true
+	tap_destroy_if_there "$1"
+}
+
+# kill_again MINOR TIMES: kills the tapdisk as soon as it serves; a supervisor is there.
+kill_again() {
+	local minor=$1 times=$2 pid
+
+	while ((times-- > 0)); do
+		wait_for 20 served "$minor"
+		pid=$(tap_pid "$minor")
+		sleep "0.$((RANDOM % 5 + 1))"
+		kill -KILL "$pid"
+		wait_for 20 served "$minor" "$pid"
+	done
+}

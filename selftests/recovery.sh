@@ -1,0 +1,336 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 400
+# Whatever happens to a tapdisk, no user of its disk sees an error, and no byte is
+# lost, if another one comes in time.
+. "$(dirname "$0")/lib/blktap.sh"
+. "$(dirname "$0")/lib/fio.sh"
+. "$(dirname "$0")/lib/recovery.sh"
+
+KILLS=${BLKTAP_KILLS:-10}
+MIB=$(scaled 48)
+
+up() { # IMAGE MODE [OPTION...]
+	tap_create "$1" --mode="$2" "${@:3}"
+	defer tap_clear "$MINOR"
+}
+
+read_disk() { # [BLOCK [COUNT]]: of 4 KiB, past the cache
+	dd if="$DEV" of=/dev/null bs=4k skip="${1:-0}" count="${2:-1}" iflag=direct status=none
+}
+
+write_disk() { # BLOCK [COUNT]
+	dd if=/dev/urandom of="$DEV" bs=4k seek="$1" count="${2:-1}" oflag=direct \
+		conv=notrunc status=none
+}
+
+expect_waits() { # PID
+	sleep 0.5
+	kill -0 "$1" 2>/dev/null || fail "it did not wait"
+}
+
+recovers_by_hand() { # IMAGE MODE
+	local waits old
+
+	up "$1" "$2"
+	write_disk 100 64
+	old=$PID
+	kill_tapdisk "$MINOR"
+	expect_match "$(tap_line "$MINOR")" "minor=$MINOR state=0x400 args=$1" "list"
+	write_disk 2048 64 &
+	waits=$!
+	expect_waits "$waits"
+	tap-ctl recover -m "$MINOR"
+	wait "$waits"
+	served "$MINOR" "$old" || fail "not served: $(tap-ctl list)"
+	expect_fail 114 "serves it" tap-ctl recover -m "$MINOR"
+	write_disk 100 64
+	tap_destroy "$MINOR"
+}
+
+test_by_hand_in_ring_mode() {
+	make_dynamic "$DIR/d.vhd" 16
+	recovers_by_hand "vhd:$DIR/d.vhd" ring
+	check_vhd "$DIR/d.vhd"
+}
+
+test_by_hand_in_layout_mode() {
+	make_dynamic "$DIR/d.vhd" 16
+	recovers_by_hand "vhd:$DIR/d.vhd" layout
+	check_vhd "$DIR/d.vhd"
+}
+
+# What the kernel knows needs no tapdisk.
+test_hits_go_on_without_a_tapdisk() {
+	make_raw "$DIR/r.img" 16
+	up "aio:$DIR/r.img" layout
+	write_disk 0
+	kill_tapdisk "$MINOR"
+	write_disk 100 64
+	read_disk 1000 64
+	fio_write "$DEV" 8
+	tap-ctl recover -m "$MINOR"
+	fio_verify "$DEV" 8
+	tap_destroy "$MINOR"
+	fio_verify "$DIR/r.img" 8
+}
+
+# Data that is in a child's new blocks, and of which the metadata does not say so yet.
+test_what_is_not_committed_is_committed_by_the_next() {
+	make_chain "$DIR/c" 16 2
+	up "vhd:$DIR/c2.vhd" layout
+	head -c 1M /dev/urandom >"$DIR/data"
+	dd if="$DIR/data" of="$DEV" bs=64k oflag=direct status=none
+	kill_tapdisk "$MINOR"
+	expect_fail 107 "recover it" tap-ctl free -m "$MINOR" -t 2
+	sync_disk &
+	tap-ctl recover -m "$MINOR"
+	wait "$!"
+	tap_destroy "$MINOR"
+	check_vhd "$DIR/c2.vhd"
+	up "vhd:$DIR/c2.vhd" layout
+	cmp -n $((1 << 20)) "$DEV" "$DIR/data" || fail "it is lost"
+	tap_destroy "$MINOR"
+}
+
+sync_disk() {
+	dd if=/dev/null of="$DEV" bs=4k conv=notrunc,fsync status=none
+}
+
+# Writes and verifies, again and again, until $DIR/stop is there.
+load() { # FIO-OPTION...
+	while [ ! -e "$DIR/stop" ]; do
+		fio_write "$DEV" "$MIB" "$@"
+	done
+}
+
+# killed_under_load IMAGE MODE [FIO-OPTION...]
+killed_under_load() {
+	local image=$1 mode=$2 load
+	shift 2
+
+	up "$image" "$mode"
+	supervisor_up
+	load "$@" >"$DIR/load" 2>&1 &
+	load=$!
+	kill_again "$MINOR" "$KILLS"
+	kill -0 "$load" || fail "it ended early: $(<"$DIR/load")"
+	touch "$DIR/stop"
+	wait "$load" || fail "$(<"$DIR/load")"
+	fio_verify "$DEV" "$MIB" "$@"
+	supervisor_down "$SUPERVISOR"
+	tap_destroy "$MINOR"
+}
+
+test_killed_under_load_in_ring_mode() {
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	killed_under_load "vhd:$DIR/d.vhd" ring
+	check_vhd "$DIR/d.vhd"
+}
+
+test_killed_under_load_in_layout_mode() {
+	make_chain "$DIR/c" "$MIB" 2
+	killed_under_load "vhd:$DIR/c2.vhd" layout --fsync=32
+	check_vhd "$DIR/c2.vhd"
+}
+
+# Reads and rewrites of what is there are served meanwhile; what waits ends.
+test_a_stopped_tapdisk_holds_up_no_hit() {
+	local writer
+
+	make_dynamic "$DIR/d.vhd" 16
+	up "vhd:$DIR/d.vhd" layout
+	write_disk 0 64
+	kill -STOP "$PID"
+	defer let_go "$PID"
+	read_disk 0 64
+	write_disk 0 64
+	write_disk 2048 &
+	writer=$!
+	expect_waits "$writer"
+	tap-ctl recover -m "$MINOR"
+	wait "$writer"
+	tap_destroy "$MINOR"
+}
+
+let_go() { # PID
+	kill -CONT "$1" 2>/dev/null || true
+}
+
+# No matter what it does, and what is under way.
+test_a_forced_close_waits_for_nobody() {
+	local writer pause
+
+	make_dynamic "$DIR/d.vhd" 16
+	up "vhd:$DIR/d.vhd" layout
+	kill -STOP "$PID"
+	defer let_go "$PID"
+	write_disk 2048 2>/dev/null &
+	writer=$!
+	expect_waits "$writer"
+	tap-ctl pause -m "$MINOR" -t 100 2>"$DIR/pause" &
+	pause=$!
+	wait_for 5 has_state "$MINOR" 0x14
+	expect_fail 16 "under way" tap-ctl free -m "$MINOR"
+	timeout $((10 * SCALE)) tap-ctl close -f -m "$MINOR"
+	! wait "$writer" || fail "the writer saw no error"
+	! wait "$pause" || fail "the pause succeeded"
+	kill -CONT "$PID"
+	tap_destroy "$MINOR"
+}
+
+test_an_orphan_can_be_closed_by_force() {
+	local reader
+
+	make_raw "$DIR/r.img" 16
+	up "aio:$DIR/r.img" ring
+	kill_tapdisk "$MINOR"
+	read_disk 2>/dev/null &
+	reader=$!
+	expect_waits "$reader"
+	tap-ctl close -f -m "$MINOR"
+	! wait "$reader" || fail "the reader saw no error"
+	expect_eq "$(tap_line "$MINOR")" "minor=$MINOR state=0" "list"
+	tap-ctl free -m "$MINOR"
+}
+
+# An orphan that nobody recovers fails what waits, and only that.
+test_what_waits_for_too_long_fails() {
+	make_raw "$DIR/r.img" 16
+	up "aio:$DIR/r.img" ring
+	tap-ctl set -m "$MINOR" --request-timeout 2
+	expect_eq "$(cat "$CLASS/blktap$MINOR/request_timeout")" 2 "request_timeout"
+	tap-ctl monitor >"$DIR/events" &
+	defer kill $!
+	kill_tapdisk "$MINOR"
+	! read_disk 2>/dev/null || fail "the reader saw no error"
+	grep -q "^stalled minor=$MINOR text=READ of sector 0 has waited for a tapdisk" \
+		"$DIR/events" || fail "events: $(<"$DIR/events")"
+	tap-ctl recover -m "$MINOR"
+	read_disk
+	tap_destroy "$MINOR"
+}
+
+test_what_a_tapdisk_holds_for_too_long() {
+	local reader
+
+	make_raw "$DIR/r.img" 16
+	up "aio:$DIR/r.img" ring
+	tap-ctl set -m "$MINOR" --request-timeout 1
+	tap-ctl monitor >"$DIR/events" &
+	defer kill $!
+	kill -STOP "$PID"
+	defer let_go "$PID"
+	read_disk 2>"$DIR/said" &
+	reader=$!
+	wait_for 10 grep -q "^stalled minor=$MINOR " "$DIR/events"
+	has_state "$MINOR" "$STALLED" || fail "state $(tap_state "$MINOR")"
+	kill -0 "$reader" || fail "it has ended: $(<"$DIR/said")"
+	tap-ctl set -m "$MINOR" --on-timeout fail
+	! wait "$reader" || fail "it has not failed"
+	kill -CONT "$PID"
+	# What it then answers means nothing.
+	tap-ctl set -m "$MINOR" --request-timeout 0 --on-timeout wait
+	read_disk 0 64
+	write_disk 0 64
+	wait_for 10 grep -q "^goes-on minor=$MINOR" "$DIR/events"
+	tap_destroy "$MINOR"
+}
+
+test_a_paused_tap_is_recovered_when_it_goes_on() {
+	local writer
+
+	make_dynamic "$DIR/d.vhd" 16
+	up "vhd:$DIR/d.vhd" layout
+	tap-ctl pause -m "$MINOR"
+	write_disk 2048 &
+	writer=$!
+	expect_waits "$writer"
+	kill_tapdisk "$MINOR"
+	expect_fail 107 "recover it" tap-ctl unpause -m "$MINOR"
+	tap-ctl recover -m "$MINOR"
+	expect_eq "$(tap_state "$MINOR")" 0x2a "state"
+	kill -0 "$writer" || fail "it did not wait for the end of the pause"
+	tap-ctl unpause -m "$MINOR"
+	wait "$writer"
+	tap_destroy "$MINOR"
+}
+
+# Writes to $DEV must wait, an event must tell of it, and they must go on.
+waits_for_space() { # MODE
+	local writer
+
+	mkdir "$DIR/small"
+	truncate -s 24M "$DIR/fs"
+	mkfs.ext4 -q "$DIR/fs"
+	mount -o loop "$DIR/fs" "$DIR/small"
+	defer umount "$DIR/small"
+	make_dynamic "$DIR/small/d.vhd" 16
+	head -c 100M /dev/zero 2>/dev/null >"$DIR/small/ballast" || true
+	up "vhd:$DIR/small/d.vhd" "$1"
+	tap-ctl monitor >"$DIR/events" &
+	defer kill $!
+	write_disk 0 256 &
+	writer=$!
+	wait_for 10 grep -q "^no-space minor=$MINOR " "$DIR/events"
+	has_state "$MINOR" "$NO_SPACE" || fail "state $(tap_state "$MINOR")"
+	expect_waits "$writer"
+	rm "$DIR/small/ballast"
+	wait "$writer"
+	wait_for 10 grep -q "^goes-on minor=$MINOR" "$DIR/events"
+	tap_destroy "$MINOR"
+	check_vhd "$DIR/small/d.vhd"
+}
+
+test_space_is_waited_for_in_ring_mode() {
+	waits_for_space ring
+}
+
+test_space_is_waited_for_in_layout_mode() {
+	waits_for_space layout
+}
+
+# All taps of a tapdisk go over, under load.
+test_handover() {
+	local load old second
+
+	make_raw "$DIR/s.img" 8
+	up "aio:$DIR/s.img" ring
+	second=$MINOR
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	up "vhd:$DIR/d.vhd" layout -p "$PID"
+	load >"$DIR/load" 2>&1 &
+	load=$!
+	for _ in 1 2 3; do
+		old=$(tap_pid "$MINOR")
+		tap-ctl handover -m "$MINOR"
+		served "$MINOR" "$old" || fail "not served: $(tap-ctl list)"
+		expect_eq "$(tap_pid "$second")" "$(tap_pid "$MINOR")" "the other tap's tapdisk"
+		sleep 0.5
+	done
+	touch "$DIR/stop"
+	wait "$load" || fail "$(<"$DIR/load")"
+	tap_destroy "$MINOR"
+	tap_destroy "$second"
+}
+
+# The supervisor finds orphans that are there when it starts, and those of other
+# tapdisks; an image that is not there is tried again until it is.
+test_the_supervisor_does_not_give_up() {
+	local reader
+
+	make_raw "$DIR/r.img" 8
+	up "aio:$DIR/r.img" ring
+	kill_tapdisk "$MINOR"
+	mv "$DIR/r.img" "$DIR/moved"
+	supervisor_up
+	read_disk &
+	reader=$!
+	expect_waits "$reader"
+	mv "$DIR/moved" "$DIR/r.img"
+	wait "$reader"
+	supervisor_down "$SUPERVISOR"
+	tap_destroy "$MINOR"
+}
+
+run_tests "$@"

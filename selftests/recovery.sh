@@ -200,8 +200,7 @@ test_what_waits_for_too_long_fails() {
 	up "aio:$DIR/r.img" ring
 	tap-ctl set -m "$MINOR" --request-timeout 2
 	expect_eq "$(cat "$CLASS/blktap$MINOR/request_timeout")" 2 "request_timeout"
-	tap-ctl monitor >"$DIR/events" &
-	defer kill $!
+	monitor_up
 	kill_tapdisk "$MINOR"
 	! read_disk 2>/dev/null || fail "the reader saw no error"
 	grep -q "^stalled minor=$MINOR text=READ of sector 0 has waited for a tapdisk" \
@@ -217,8 +216,7 @@ test_what_a_tapdisk_holds_for_too_long() {
 	make_raw "$DIR/r.img" 16
 	up "aio:$DIR/r.img" ring
 	tap-ctl set -m "$MINOR" --request-timeout 1
-	tap-ctl monitor >"$DIR/events" &
-	defer kill $!
+	monitor_up
 	kill -STOP "$PID"
 	defer let_go "$PID"
 	read_disk 2>"$DIR/said" &
@@ -268,8 +266,7 @@ waits_for_space() { # MODE
 	make_dynamic "$DIR/small/d.vhd" 16
 	head -c 100M /dev/zero 2>/dev/null >"$DIR/small/ballast" || true
 	up "vhd:$DIR/small/d.vhd" "$1"
-	tap-ctl monitor >"$DIR/events" &
-	defer kill $!
+	monitor_up
 	write_disk 0 256 &
 	writer=$!
 	wait_for 10 grep -q "^no-space minor=$MINOR " "$DIR/events"

@@ -27,6 +27,20 @@ served() {
 	[ -n "$pid" ] && [ "$pid" != "${2:-}" ] && ! has_state "$1" "$ORPHANED"
 }
 
+# monitor_up: events go to $DIR/events from now on, until the case ends.
+monitor_up() {
+	tap-ctl monitor >"$DIR/events" &
+	defer kill $!
+	wait_for 10 events_come
+}
+
+# Something happens, and is told.
+events_come() {
+	tap-ctl pause -m "$MINOR"
+	tap-ctl unpause -m "$MINOR"
+	[ -s "$DIR/events" ]
+}
+
 # supervisor_up: until the case ends.
 supervisor_up() {
 	tapdisk --supervise 2>"$DIR/supervisor.log" &

@@ -192,6 +192,7 @@ int tap_open(struct tap *tap, const struct blktap_order *order, const char *name
 	if (tap->has_disk)
 		return deny(error, EEXIST, "minor %u: has a disk already: close it first",
 			    tap->minor);
+	tap->joined = order->flags & BLKTAP_ORDER_F_JOIN;
 	tap->layout_disk = tap->layout && !(order->flags & BLKTAP_ORDER_F_RING);
 	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
 	if (err)
@@ -269,6 +270,9 @@ void tap_undo(struct tap *tap, uint32_t op)
 		detach(tap);
 		break;
 	case BLKTAP_ORDER_OPEN:
+		/* Others rely on that disk: it is served, though late. */
+		if (tap->joined)
+			break;
 		if (ioctl(tap->source.fd, BLKTAP_IOCTL_REMOVE_DEVICE))
 			break;
 		tap->has_disk = false;

@@ -62,6 +62,7 @@ struct tap {
 	unsigned int in_flight;
 	struct image *image;		/* NULL: closed, or paused */
 	bool has_disk;			/* CREATE_DEVICE was done */
+	bool joined;			/* for a disk that another tapdisk had made */
 	bool layout_disk;		/* the disk is, or is to be, in layout mode */
 	bool grants;			/* the image's files are registered */
 	bool errnos;			/* the kernel takes errnos in responses */

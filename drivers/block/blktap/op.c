@@ -261,7 +261,8 @@ static int op_close_orphan(struct blktap_op *op)
 	int err;
 
 	mutex_lock(&tap->lock);
-	dirty = tap->direct && tap_layout_is_dirty(&tap->direct->layout);
+	dirty = tap->direct && !tap->direct->failed &&
+		tap_layout_is_dirty(&tap->direct->layout);
 	err = dirty && !tap->dead ? -ENOTCONN : blktap_disk_remove(tap, false);
 	mutex_unlock(&tap->lock);
 	if (err == -ENOTCONN)
@@ -526,6 +527,16 @@ static void op_resume_end(struct blktap_op *op, bool renamed, char *old,
 		op_reopen(tap);
 }
 
+/* One that has come while the tap was paused has yet to join it. */
+static int op_ask_resume(struct blktap_op *op)
+{
+	if (tap_ring_joined(&op->tap->ring))
+		return op_ask(op, BLKTAP_ORDER_RESUME, BLKTAP_MSG_RESUME,
+			      op->name);
+	op->flags |= BLKTAP_ORDER_F_JOIN;
+	return op_ask(op, BLKTAP_ORDER_OPEN, BLKTAP_MSG_RESUME, op->name);
+}
+
 static int op_resume(struct blktap_op *op)
 {
 	bool renamed;
@@ -537,9 +548,7 @@ static int op_resume(struct blktap_op *op)
 		return err;
 	tap_direct_use(op->tap, true);
 	if (!err)
-		err = op_ask(op, tap_ring_joined(&op->tap->ring) ?
-				 BLKTAP_ORDER_RESUME : BLKTAP_ORDER_OPEN,
-			     BLKTAP_MSG_RESUME, op->name);
+		err = op_ask_resume(op);
 	if (!err && !tap_ring_joined(&op->tap->ring))
 		err = op_fail(op, -EPROTO, "tap %u: the tapdisk does not serve the disk",
 			      op->tap->minor);
@@ -646,6 +655,7 @@ static int op_recover(struct blktap_op *op)
 	err = op_recover_begin(op, &paused) ?: op_attach(op);
 	if (err || paused)
 		return err;
+	op->flags |= BLKTAP_ORDER_F_JOIN;
 	err = op_order_to(op, op->tapdisk, BLKTAP_ORDER_OPEN, op->name);
 	if (!err && !tap_ring_joined(&tap->ring))
 		err = op_fail(op, -EPROTO, "tap %u: tapdisk %d does not serve the disk",
@@ -728,7 +738,8 @@ static void op_preempt(struct blktap_op *op)
 		return;
 	if (READ_ONCE(tap->disk))
 		tap_ring_kill(tap);
-	wait_event_idle(tap->wait, op_claim(op));
+	while (!op_claim(op))
+		wait_event_idle(tap->wait, !READ_ONCE(tap->op));
 }
 
 /* While a ring is held nothing here may wait for memory that its disk has. */
@@ -809,11 +820,14 @@ static int op_accept(struct blktap_op *op)
 		return -ENODEV;
 	if (op->cmd == BLKTAP_CMD_STATS)
 		return 0;
+	/* One that is being preempted, or that is about to begin, is the last. */
+	if (tap->cancel)
+		return -EBUSY;
 	if (!tap->op) {
 		tap->op = op;
 		return 0;
 	}
-	if (!op_preempts(op) || tap->cancel || op_preempts(tap->op))
+	if (!op_preempts(op) || op_preempts(tap->op))
 		return -EBUSY;
 	tap->cancel = true;
 	wake_up_all(&tap->wait);

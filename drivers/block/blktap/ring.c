@@ -445,7 +445,7 @@ void tap_ring_again(struct blktap *tap, struct request *rq)
 	}
 	spin_unlock(&ring->lock);
 	if (!taken) {
-		blk_mq_end_request(rq, BLK_STS_IOERR);
+		tap_cmd_put(rq, BLK_STS_IOERR);
 		return;
 	}
 	tap_ring_pump(tap);
@@ -492,10 +492,23 @@ struct ring_response {
 	struct tap_ended ended;
 };
 
+/* What is no use to tell apart is an error: it is the tapdisk that says it. */
+static blk_status_t parse_errno(int err)
+{
+	switch (err) {
+	case -ENOSPC:
+	case -EDQUOT:
+		return BLK_STS_NOSPC;
+	case -ETIMEDOUT:
+		return BLK_STS_TIMEOUT;
+	}
+	return BLK_STS_IOERR;
+}
+
 static bool parse_status(s16 status, bool errnos, blk_status_t *result)
 {
 	if (errnos && status < BLKTAP_RSP_EOPNOTSUPP && status >= -MAX_ERRNO) {
-		*result = errno_to_blk_status(status);
+		*result = parse_errno(status);
 		return true;
 	}
 	switch (status) {
@@ -661,6 +674,8 @@ static void ring_failed(struct blktap *tap)
 	if (tap->disk || tap_ring_mapped(&tap->ring)) {
 		tap->dead = true;
 		blktap_changed(tap);
+	} else {
+		tap_ring_leave(tap);
 	}
 	mutex_unlock(&tap->lock);
 }

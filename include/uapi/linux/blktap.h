@@ -88,6 +88,7 @@ enum blktap_order_op {
 #define BLKTAP_ORDER_F_RDONLY	(1U << 0)	/* OPEN, RESUME: read-only */
 #define BLKTAP_ORDER_F_FORCE	(1U << 1)	/* CLOSE: do not wait for a flush */
 #define BLKTAP_ORDER_F_RING	(1U << 2)	/* OPEN: ring mode, no layout */
+#define BLKTAP_ORDER_F_JOIN	(1U << 3)	/* OPEN: the disk is there: join it */
 
 /**
  * struct blktap_order - what the kernel asks of a tapdisk
@@ -220,8 +221,9 @@ struct blktap_params {
 #define BLKTAP_RSP_ERROR	(-1)
 #define BLKTAP_RSP_EOPNOTSUPP	(-2)
 /*
- * With BLKTAP_DEVICE_ERRNO all below that is a negative errno. After -ENOSPC and
- * -ETIMEDOUT the kernel asks again, until the tap's request timeout has passed.
+ * With BLKTAP_DEVICE_ERRNO all below that is a negative errno. After -ENOSPC,
+ * -EDQUOT and -ETIMEDOUT the kernel asks again, until the tap's request timeout has
+ * passed; any other is an error.
  */
 
 /**

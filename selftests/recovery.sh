@@ -7,13 +7,7 @@
 . "$(dirname "$0")/lib/fio.sh"
 . "$(dirname "$0")/lib/recovery.sh"
 
-KILLS=${BLKTAP_KILLS:-10}
 MIB=$(scaled 48)
-
-up() { # IMAGE MODE [OPTION...]
-	tap_create "$1" --mode="$2" "${@:3}"
-	defer tap_clear "$MINOR"
-}
 
 read_disk() { # [BLOCK [COUNT]]: of 4 KiB, past the cache
 	dd if="$DEV" of=/dev/null bs=4k skip="${1:-0}" count="${2:-1}" iflag=direct status=none
@@ -95,43 +89,6 @@ test_what_is_not_committed_is_committed_by_the_next() {
 
 sync_disk() {
 	dd if=/dev/null of="$DEV" bs=4k conv=notrunc,fsync status=none
-}
-
-# Writes and verifies, again and again, until $DIR/stop is there.
-load() { # FIO-OPTION...
-	while [ ! -e "$DIR/stop" ]; do
-		fio_write "$DEV" "$MIB" "$@"
-	done
-}
-
-# killed_under_load IMAGE MODE [FIO-OPTION...]
-killed_under_load() {
-	local image=$1 mode=$2 load
-	shift 2
-
-	up "$image" "$mode"
-	supervisor_up
-	load "$@" >"$DIR/load" 2>&1 &
-	load=$!
-	kill_again "$MINOR" "$KILLS"
-	kill -0 "$load" || fail "it ended early: $(<"$DIR/load")"
-	touch "$DIR/stop"
-	wait "$load" || fail "$(<"$DIR/load")"
-	fio_verify "$DEV" "$MIB" "$@"
-	supervisor_down "$SUPERVISOR"
-	tap_destroy "$MINOR"
-}
-
-test_killed_under_load_in_ring_mode() {
-	make_dynamic "$DIR/d.vhd" "$MIB"
-	killed_under_load "vhd:$DIR/d.vhd" ring
-	check_vhd "$DIR/d.vhd"
-}
-
-test_killed_under_load_in_layout_mode() {
-	make_chain "$DIR/c" "$MIB" 2
-	killed_under_load "vhd:$DIR/c2.vhd" layout --fsync=32
-	check_vhd "$DIR/c2.vhd"
 }
 
 # Reads and rewrites of what is there are served meanwhile; what waits ends.
@@ -296,7 +253,7 @@ test_handover() {
 	second=$MINOR
 	make_dynamic "$DIR/d.vhd" "$MIB"
 	up "vhd:$DIR/d.vhd" layout -p "$PID"
-	load >"$DIR/load" 2>&1 &
+	load --fsync=64 >"$DIR/load" 2>&1 &
 	load=$!
 	for _ in 1 2 3; do
 		old=$(tap_pid "$MINOR")
@@ -328,6 +285,49 @@ test_the_supervisor_does_not_give_up() {
 	wait "$reader"
 	supervisor_down "$SUPERVISOR"
 	tap_destroy "$MINOR"
+}
+
+# Its process has been killed, but what it has submitted is in the device still: were
+# another one to serve the disk now, that write would come after newer ones.
+test_a_late_write_of_the_old_tapdisk_comes_before_the_next_one() {
+	local loop writer other
+
+	modprobe -q -a loop dm-mod || true
+	make_raw "$DIR/r.img" 16
+	loop=$(losetup --show -f "$DIR/r.img")
+	defer losetup -d "$loop"
+	dmsetup create late --table "0 $((16 * 2048)) linear $loop 0"
+	defer dmsetup remove --retry late
+	up aio:/dev/mapper/late ring
+	defer dmsetup resume late
+	tap-ctl spawn >"$DIR/other"
+	other=$(<"$DIR/other")
+	defer let_end "$other"
+	dmsetup suspend --noflush --nolockfs late
+	write_file "$DIR/old" &
+	writer=$!
+	expect_waits "$writer"
+	kill -KILL "$PID"
+	sleep 1
+	! has_state "$MINOR" "$ORPHANED" || fail "it counts as gone"
+	expect_fail 16 "attached already" tap-ctl attach -p "$other" -m "$MINOR"
+	dmsetup resume late
+	wait_for 20 has_state "$MINOR" "$ORPHANED"
+	tap-ctl recover -m "$MINOR"
+	wait "$writer"
+	write_file "$DIR/new"
+	sleep 1
+	cmp -n 4096 "$DEV" "$DIR/new" || fail "an older write has come later"
+	tap_destroy "$MINOR"
+}
+
+write_file() { # FILE: made of noise, to block 0
+	head -c 4096 /dev/urandom >"$1"
+	dd if="$1" of="$DEV" bs=4k oflag=direct conv=notrunc status=none
+}
+
+let_end() { # PID
+	kill -TERM "$1" 2>/dev/null || true
 }
 
 run_tests "$@"

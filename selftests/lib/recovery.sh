@@ -6,6 +6,12 @@
 # Bits of a tap's state.
 export ORPHANED=0x400 STALLED=0x800 NO_SPACE=0x1000
 
+# A tap that is cleared away with the case, whatever becomes of it.
+up() { # IMAGE MODE [OPTION...]
+	tap_create "$1" --mode="$2" "${@:3}"
+	defer tap_clear "$MINOR"
+}
+
 # has_state MINOR BIT
 has_state() {
 	local state
@@ -60,15 +66,30 @@ tap_clear() { # MINOR
 	tap_destroy_if_there "$1"
 }
 
-# kill_again MINOR TIMES: kills the tapdisk as soon as it serves; a supervisor is there.
-kill_again() {
-	local minor=$1 times=$2 pid
+# joined MINOR [OTHER-THAN-PID]: the same as served, without a process; sets JOINED,
+# the tapdisk's pid. Where processes are slow to start a kill would be, too.
+joined() {
+	local debug
 
+	{ debug=$(<"$CLASS/blktap$1/debug"); read -r JOINED <"$CLASS/blktap$1/task"; } 2>/dev/null
+	[[ $debug == *" joined "* ]] && [ -n "$JOINED" ] && [ "$JOINED" != "${2:-}" ]
+}
+
+# kill_again MINOR TIMES: kills the tapdisk again and again; a supervisor is there.
+kill_again() {
+	local minor=$1 times=$2
+
+	wait_for 20 joined "$minor"
 	while ((times-- > 0)); do
-		wait_for 20 served "$minor"
-		pid=$(tap_pid "$minor")
-		sleep "0.$((RANDOM % 5 + 1))"
-		kill -KILL "$pid"
-		wait_for 20 served "$minor" "$pid"
+		sleep "0.$((RANDOM % 5))"
+		kill -KILL "$JOINED"
+		wait_for 20 joined "$minor" "$JOINED"
+	done
+}
+
+# Writes and verifies, again and again, until $DIR/stop is there.
+load() { # FIO-OPTION...
+	while [ ! -e "$DIR/stop" ]; do
+		fio_write "$DEV" "$MIB" "$@"
 	done
 }

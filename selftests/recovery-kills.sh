@@ -37,6 +37,13 @@ test_killed_under_load_in_ring_mode() {
 	check_vhd "$DIR/d.vhd"
 }
 
+# A child's bits are in the tapdisk's memory until they are flushed.
+test_killed_under_load_with_a_parent_in_ring_mode() {
+	make_chain "$DIR/c" "$MIB" 2
+	killed_under_load "vhd:$DIR/c2.vhd" ring
+	check_vhd "$DIR/c2.vhd"
+}
+
 test_killed_under_load_in_layout_mode() {
 	make_chain "$DIR/c" "$MIB" 2
 	killed_under_load "vhd:$DIR/c2.vhd" layout --fsync=32

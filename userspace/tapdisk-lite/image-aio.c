@@ -132,6 +132,7 @@ static int raw_open(struct image **image, struct aio *aio, const char *path, uns
 		return deny(error, ENOMEM, "%s: out of memory", path);
 	strcpy(raw->path, path);
 	raw->image.aio = aio;
+	raw->image.keep_fd = -1;
 	raw->image.rdonly = flags & IMAGE_RDONLY;
 	raw->image.layers = &raw->layer;
 	raw->image.nr_layers = 1;

@@ -115,6 +115,7 @@ static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
 
 	if (!image)
 		return deny(error, ENOMEM, "%s: out of memory", path);
+	image->image.keep_fd = -1;
 	err = vhd_open_chain(&image->chain, path, VHD_OPEN_DIRECT | (rdonly ? 0 : VHD_OPEN_RDWR),
 			     error);
 	if (err) {
@@ -183,6 +184,7 @@ const struct image_driver image_driver_vhd = {
 	.type = 4,
 	.open = image_vhd_open,
 	.close = image_vhd_close,
+	.restore = vhd_keep_restore,
 	.read = image_vhd_read,
 	.write = image_vhd_write,
 	.flush = image_vhd_flush,

@@ -78,6 +78,7 @@ struct image_layer {
  * @trim_zeroes: what was trimmed reads as zeroes
  * @layout: its data can be granted
  * @busy: I/Os of the driver's own that are in flight: not to be closed yet
+ * @keep_fd: a memfd with what must not be lost with this process; -1: nothing is
  * @layers: top first; owned by the driver
  * @nr_layers: at least 1
  */
@@ -94,6 +95,7 @@ struct image {
 	bool trim_zeroes;
 	bool layout;
 	unsigned int busy;
+	int keep_fd;
 	struct image_layer *layers;
 	unsigned int nr_layers;
 };
@@ -106,6 +108,9 @@ struct image {
  *	on failure. Returns 0 or -errno. May wait for the disk
  * @close: undo open; no request is in flight, the image is not busy, and what
  *	is to be durable has been flushed
+ * @restore: fd is the keep_fd of a process that has ended: see that nothing is lost;
+ *	no request has come. Perhaps it is another image's: then nothing is to be done.
+ *	Returns 0 or -errno, with error filled in. May wait for the disk; may be unset
  * @read: queue a read; all of these may be called with other requests in
  *	flight, and none may wait or allocate memory
  * @write: queue a write; never called on a read-only image
@@ -127,6 +132,7 @@ struct image_driver {
 	int (*open)(struct image **image, struct aio *aio, const char *path,
 		    unsigned int flags, struct vhd_error *error);
 	void (*close)(struct image *image);
+	int (*restore)(struct image *image, int fd, struct vhd_error *error);
 	void (*read)(struct image *image, struct image_request *req);
 	void (*write)(struct image *image, struct image_request *req);
 	void (*flush)(struct image *image, struct image_request *req);

@@ -2,7 +2,7 @@
 TOOLS += build/bin/tapdisk
 tapdisk-engine := $(addprefix userspace/tapdisk-lite/,aio.c image.c image-aio.c \
 	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-commit.c vhd-flush.c \
-	vhd-layout.c vhd-lookup.c vhd-release.c vhd-request.c vhd-trim.c)
+	vhd-keep.c vhd-layout.c vhd-lookup.c vhd-release.c vhd-request.c vhd-trim.c)
 tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,control.c main.c \
 	ring.c stats.c supervise.c tap.c) $(tap-ctl-client)
 tapdisk-libs := -laio -ljson-c -luuid -lnl-genl-3 -lnl-3

@@ -165,6 +165,41 @@ static int create_device(struct tap *tap, struct vhd_error *error)
 	return 0;
 }
 
+/*
+ * What the last tapdisk could not flush any more, then what the next one is to
+ * have if we can't either.
+ */
+static int keep_state(struct tap *tap, struct vhd_error *error)
+{
+	struct blktap_keep kept, keep = { .fd = tap->image->keep_fd };
+	struct image *image = tap->image;
+	int err = 0;
+
+	if (image->driver->restore && !ioctl(tap->source.fd, BLKTAP_IOCTL_KEPT, &kept)) {
+		err = image->driver->restore(image, kept.fd, error);
+		close(kept.fd);
+	}
+	if (!err && ioctl(tap->source.fd, BLKTAP_IOCTL_KEEP, &keep) && errno != ENOTTY)
+		err = deny(error, errno, "%s: leaving its state to the kernel: %s", image->name,
+			   strerror(errno));
+	return err;
+}
+
+/* Flushed: there is nothing to keep, and the next image may be another one. */
+static void keep_nothing(struct tap *tap)
+{
+	struct blktap_keep keep = { .fd = -1 };
+
+	if (ioctl(tap->source.fd, BLKTAP_IOCTL_KEEP, &keep) && errno != ENOTTY)
+		syslog(LOG_ERR, "minor %u: keeping nothing: %m", tap->minor);
+}
+
+static void close_image(struct tap *tap)
+{
+	image_close(tap->image);
+	tap->image = NULL;
+}
+
 static int open_image(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
 {
 	int err;
@@ -173,15 +208,15 @@ static int open_image(struct tap *tap, const char *name, bool rdonly, struct vhd
 		return deny(error, EEXIST, "minor %u: %s is open already: close it first",
 			    tap->minor, tap->image->name);
 	err = image_open(&tap->image, &tap->tapdisk->aio, name, rdonly ? IMAGE_RDONLY : 0, error);
-	if (!err)
-		register_files(tap);
-	return err;
-}
-
-static void close_image(struct tap *tap)
-{
-	image_close(tap->image);
-	tap->image = NULL;
+	if (err)
+		return err;
+	err = keep_state(tap, error);
+	if (err) {
+		close_image(tap);
+		return err;
+	}
+	register_files(tap);
+	return 0;
 }
 
 int tap_open(struct tap *tap, const struct blktap_order *order, const char *name,
@@ -304,8 +339,10 @@ static void pause_end(struct tap *tap, int err, const char *text)
 	bool rdonly = was_open && tap->image->rdonly;
 
 	snprintf(name, sizeof(name), "%s", was_open ? tap->image->name : "");
-	if (!err)
+	if (!err) {
+		keep_nothing(tap);
 		close_image(tap);
+	}
 	if (control_answer(tap->tapdisk, id, err, text) == -ENOENT && !err && was_open)
 		pause_undo(tap, name, rdonly);
 }

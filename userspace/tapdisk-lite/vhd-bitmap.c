@@ -8,7 +8,6 @@
 #include "vhd-image.h"
 
 #define CACHE_BYTES	(4U << 20)
-#define CACHE_MAX	2048U
 
 /*
  * More than requests can pin or load at once: a request spans two blocks at
@@ -37,14 +36,13 @@ int vhd_cache_init(struct vhd_image *image)
 	size_t bytes = largest_bitmap(image);
 	size_t nr = CACHE_BYTES / (2 * bytes);
 
-	nr = nr > CACHE_MAX ? CACHE_MAX : nr;
+	nr = nr > VHD_CACHE_MAX ? VHD_CACHE_MAX : nr;
 	nr = nr < CACHE_MIN ? CACHE_MIN : nr;
 	TAILQ_INIT(&cache->idle);
 	TAILQ_INIT(&cache->dirty);
 	TAILQ_INIT(&cache->starved);
 	cache->bitmaps = calloc(nr, sizeof(*cache->bitmaps));
-	cache->memory = aligned_alloc(4096, (nr * 2 * bytes + 4095) & ~(size_t)4095);
-	if (!cache->bitmaps || !cache->memory)
+	if (!cache->bitmaps || vhd_keep_init(image, (uint32_t)nr, 2 * (uint32_t)bytes))
 		return -ENOMEM;
 
 	for (size_t i = 0; i < nr; i++) {
@@ -62,7 +60,7 @@ int vhd_cache_init(struct vhd_image *image)
 void vhd_cache_exit(struct vhd_image *image)
 {
 	free(image->cache.bitmaps);
-	free(image->cache.memory);
+	vhd_keep_exit(image);
 }
 
 static bool is_idle(const struct vhd_bitmap *bitmap)
@@ -78,6 +76,7 @@ static bool is_full(const struct vhd_bitmap *bitmap)
 /* An idle bitmap is of no block any more; state is VHD_BITMAP_NONE or _FULL. */
 static void forget(struct vhd_bitmap *bitmap, uint16_t state)
 {
+	vhd_keep_clear(bitmap->image, bitmap);
 	bitmap->layer->bitmap_of[bitmap->block] = state;
 	bitmap->layer = NULL;
 }
@@ -140,6 +139,7 @@ static void load_done(struct aio_op *op, int err)
 		forget(bitmap, VHD_BITMAP_NONE);
 		vhd_requests_fail(&waiters, err);
 	} else {
+		vhd_keep_set(bitmap->image, bitmap);
 		vhd_requests_run(&waiters);
 	}
 	vhd_bitmap_unpin(bitmap);
@@ -236,6 +236,7 @@ void vhd_bitmap_new(struct vhd_image *image, uint32_t block)
 	if (!bitmap)
 		return;
 	memset(bitmap->bits, 0, layer->vhd->bitmap_bytes);
+	vhd_keep_set(image, bitmap);
 	TAILQ_INSERT_TAIL(&image->cache.idle, bitmap, link);
 }
 
@@ -257,6 +258,7 @@ void vhd_bitmap_forget(struct vhd_image *image, uint32_t block)
 	if (index == VHD_BITMAP_FULL || index == VHD_BITMAP_NONE)
 		return;
 	bitmap = &image->cache.bitmaps[index];
+	vhd_keep_clear(image, bitmap);
 	bitmap->layer = NULL;
 	TAILQ_REMOVE(&image->cache.idle, bitmap, link);
 	TAILQ_INSERT_HEAD(&image->cache.idle, bitmap, link);

@@ -94,16 +94,22 @@ struct vhd_bitmap {
 
 TAILQ_HEAD(vhd_bitmaps, vhd_bitmap);
 
+#define VHD_CACHE_MAX	2048U	/* bitmaps */
+
 /**
  * struct vhd_cache - the bitmaps of all layers
  * @bitmaps: the array
- * @memory: of their bits; owned
+ * @keep: the memfd that they are in, mapped; owned
+ * @keep_bytes: of it
+ * @memory: of their bits, in @keep
  * @idle: may be reused, the longest unused one first
  * @dirty: to be written by the next cycle
  * @starved: requests for which no bitmap was idle
  */
 struct vhd_cache {
 	struct vhd_bitmap *bitmaps;
+	struct vhd_keep *keep;
+	size_t keep_bytes;
 	uint8_t *memory;
 	struct vhd_bitmaps idle;
 	struct vhd_bitmaps dirty;
@@ -399,6 +405,19 @@ void vhd_bitmap_forget(struct vhd_image *image, uint32_t block);
 
 /* Flags or pins have been taken away: back to the idle list, if that was all. */
 void vhd_bitmap_settle(struct vhd_bitmap *bitmap);
+
+/* vhd-keep.c */
+
+/* Memory for nr bitmaps, each with stride bytes. 0 or -errno. */
+int vhd_keep_init(struct vhd_image *image, uint32_t nr, uint32_t stride);
+void vhd_keep_exit(struct vhd_image *image);
+
+/* A bitmap's bits are there; they are about not to be. */
+void vhd_keep_set(struct vhd_image *image, const struct vhd_bitmap *bitmap);
+void vhd_keep_clear(struct vhd_image *image, const struct vhd_bitmap *bitmap);
+
+/* See struct image_driver. */
+int vhd_keep_restore(struct image *image, int fd, struct vhd_error *error);
 
 /* vhd-flush.c */
 

@@ -170,6 +170,7 @@ static void tap_detached(struct blktap *tap)
 	tap->resume_failed = false;
 	blktap_set_name(tap, NULL);
 	tap_direct_free(tap);
+	tap_recover_keep(tap, -1);
 	spin_lock(&ring->lock);
 	ring->failed = false;
 	spin_unlock(&ring->lock);

@@ -475,6 +475,7 @@ struct blktap_tapdisk {
  * @disk: the disk, or NULL
  * @rdonly: the disk is read-only
  * @flags: BLKTAP_DEVICE_* of the disk
+ * @kept: what the tapdisk wants the next one to have, or NULL
  * @tapdisk: the registered tapdisk that it is attached to, or NULL
  * @free_wanted: it is to be freed when its tapdisk lets go (FREE_TAP)
  * @pool: the pool it is in
@@ -509,6 +510,7 @@ struct blktap {
 	struct gendisk *disk;
 	bool rdonly;
 	unsigned long flags;
+	struct file *kept;
 	struct blktap_tapdisk *tapdisk;
 	bool free_wanted;
 	struct blktap_pool *pool;
@@ -624,6 +626,8 @@ void tap_recover_abort(struct blktap *tap);
 bool tap_recover_retry(struct blktap *tap, struct request *rq,
 		       blk_status_t status);
 void tap_recover_watch(struct blktap *tap);
+int tap_recover_keep(struct blktap *tap, int fd);
+int tap_recover_kept(struct blktap *tap);
 
 /* upcall.c: LAYOUTGET and LAYOUTCOMMIT */
 bool tap_upcall_held(struct blktap *tap, struct tap_cmd *cmd);

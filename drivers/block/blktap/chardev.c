@@ -374,6 +374,34 @@ static int ioctl_recall(struct blktap *tap, void __user *arg)
 	return err;
 }
 
+static int ioctl_keep(struct blktap *tap, void __user *arg)
+{
+	struct blktap_keep keep;
+	int err;
+
+	if (copy_from_user(&keep, arg, sizeof(keep)))
+		return -EFAULT;
+	if (keep.__pad)
+		return -EINVAL;
+	mutex_lock(&tap->lock);
+	err = tap_recover_keep(tap, keep.fd);
+	mutex_unlock(&tap->lock);
+	return err;
+}
+
+static int ioctl_kept(struct blktap *tap, void __user *arg)
+{
+	struct blktap_keep keep = {};
+
+	mutex_lock(&tap->lock);
+	keep.fd = tap_recover_kept(tap);
+	mutex_unlock(&tap->lock);
+	if (keep.fd < 0)
+		return keep.fd;
+	/* A descriptor that the caller does not know of ends with it. */
+	return copy_to_user(arg, &keep, sizeof(keep)) ? -EFAULT : 0;
+}
+
 static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 			  unsigned long arg)
 {
@@ -398,6 +426,10 @@ static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 		return ioctl_add_file(tap, (void __user *)arg);
 	case BLKTAP_IOCTL_RECALL:
 		return ioctl_recall(tap, (void __user *)arg);
+	case BLKTAP_IOCTL_KEEP:
+		return ioctl_keep(tap, (void __user *)arg);
+	case BLKTAP_IOCTL_KEPT:
+		return ioctl_kept(tap, (void __user *)arg);
 	}
 	return -ENOTTY;
 }

@@ -533,6 +533,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	blk_mq_free_tag_set(&tap->tags);
 	tap_direct_open(tap);
 	tap_direct_free(tap);
+	tap_recover_keep(tap, -1);
 	WRITE_ONCE(tap->disk, NULL);
 	tap->paused = false;
 	tap->resume_failed = false;

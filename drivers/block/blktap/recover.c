@@ -13,6 +13,7 @@
  * No work item here takes blktap.lock, so that the disk's removal, which holds it,
  * can wait for them.
  */
+#include <linux/file.h>
 #include <linux/sched/mm.h>
 
 #include "blktap.h"
@@ -475,6 +476,49 @@ static void retry_work(struct work_struct *work)
 	if (over)
 		blktap_netlink_notice(BLKTAP_EVENT_GOES_ON, tap, NULL);
 	memalloc_noio_restore(noio);
+}
+
+/* --- what the next tapdisk is to have --- */
+
+/**
+ * tap_recover_keep - keep a file for the next tapdisk, and no other any more
+ * @tap: the tap, locked
+ * @fd: of the caller; -1: none
+ *
+ * Only what can't hold the tap itself. Return: 0, -EBADF, -EINVAL.
+ */
+int tap_recover_keep(struct blktap *tap, int fd)
+{
+	struct file *file = NULL;
+
+	lockdep_assert_held(&tap->lock);
+	if (fd != -1) {
+		file = fget(fd);
+		if (!file)
+			return -EBADF;
+		if (!S_ISREG(file_inode(file)->i_mode)) {
+			fput(file);
+			return -EINVAL;
+		}
+	}
+	swap(tap->kept, file);
+	if (file)
+		fput(file);
+	return 0;
+}
+
+/* Return: a descriptor of what is kept; -ENOENT. Context: blktap.lock. */
+int tap_recover_kept(struct blktap *tap)
+{
+	int fd;
+
+	lockdep_assert_held(&tap->lock);
+	if (!tap->kept)
+		return -ENOENT;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd >= 0)
+		fd_install(fd, get_file(tap->kept));
+	return fd;
 }
 
 /* --- life --- */

@@ -413,6 +413,24 @@ struct blktap_file {
 #define BLKTAP_IOCTL_ADD_FILE	_IOWR('T', 0xb1, struct blktap_file)
 
 /**
+ * struct blktap_keep - KEEP: what a tapdisk wants the next one to have; KEPT: have it
+ * @fd: KEEP: a regular file, a memfd say, in the place of the one before; -1: none.
+ *	KEPT: out: a new descriptor of it
+ * @__pad: 0
+ *
+ * For what must not be lost with a process: it has not been flushed, say. The
+ * kernel keeps it until the disk goes, or there is another one. KEPT is -ENOENT
+ * where there is nothing.
+ */
+struct blktap_keep {
+	__s32 fd;
+	__u32 __pad;
+};
+
+#define BLKTAP_IOCTL_KEEP	_IOW('T', 0xb3, struct blktap_keep)
+#define BLKTAP_IOCTL_KEPT	_IOR('T', 0xb4, struct blktap_keep)
+
+/**
  * struct blktap_recall - RECALL: take a range's extents back
  * @cookie: to be found in the RECALLED request
  * @sector: first sector of the disk

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +105,79 @@ static void test_chain_of_three(void **state)
 {
 	(void)state;
 	run_chain(2);
+}
+
+/* The process ends without a flush; what it has answered is read by the next one. */
+static void restore_by(struct guest *guest, const char *path)
+{
+	struct vhd_error error;
+	int kept;
+
+	guest_drain(guest);
+	kept = dup(guest->image->keep_fd);
+	assert_true(kept >= 0);
+	guest_drop(guest);
+	open_path(guest, "vhd", path, 0);
+	assert_int_equal(guest->image->driver->restore(guest->image, kept, &error), 0);
+	close(kept);
+	guest_verify(guest);
+}
+
+static void test_what_is_kept_is_restored(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("parent", SECTORS);
+	open_path(guest, "vhd", "parent", 0);
+	guest_run(guest, 100, 80);
+	guest_close(guest);
+	make_child("child", "parent");
+	open_path(guest, "vhd", "child", 0);
+	for (int i = 0; i < 5; i++) {
+		guest_run(guest, 100, 90);
+		restore_by(guest, "child");
+	}
+	guest_close(guest);
+	check_image("child", false);
+	guest_free(guest);
+}
+
+/* Another image's bits are none of ours, nor is noise. */
+static void test_what_others_kept_is_not(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+	struct vhd_error error;
+	char noise[65536];
+	int kept, fd;
+
+	(void)state;
+	make_dynamic("a", SECTORS);
+	make_child("b", "a");
+	make_child("c", "a");
+	open_path(guest, "vhd", "b", 0);
+	guest_run(guest, 100, 90);
+	guest_drain(guest);
+	kept = dup(guest->image->keep_fd);
+	guest_close(guest);
+	guest_free(guest);
+
+	guest = guest_new(SECTORS, test_seed());
+	open_path(guest, "vhd", "c", 0);
+	guest_run(guest, 100, 90);
+	assert_int_equal(guest->image->driver->restore(guest->image, kept, &error), 0);
+	close(kept);
+	fd = memfd_create("noise", MFD_CLOEXEC);
+	memset(noise, 0xa5, sizeof(noise));
+	for (size_t size = 1; size <= sizeof(noise); size *= 2) {
+		assert_int_equal(ftruncate(fd, 0), 0);
+		assert_int_equal(write(fd, noise, size), (ssize_t)size);
+		assert_int_equal(guest->image->driver->restore(guest->image, fd, &error), 0);
+	}
+	close(fd);
+	guest_verify(guest);
+	guest_close(guest);
+	guest_free(guest);
 }
 
 static void test_chain_of_six(void **state)
@@ -501,6 +575,8 @@ int main(void)
 		unit(test_raw),
 		unit(test_fixed),
 		unit(test_dynamic),
+		unit(test_what_is_kept_is_restored),
+		unit(test_what_others_kept_is_not),
 		unit(test_chain_of_two),
 		unit(test_chain_of_three),
 		unit(test_chain_of_six),

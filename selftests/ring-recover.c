@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A second tapdisk takes over the disk of one that was killed: what it has to say
+ * for it to be let, and what it is given.
+ */
+#include <fcntl.h>
+#include <linux/blktap.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/nl.h"
+#include "lib/server.h"
+#include "lib/state.h"
+
+#define DISK_SECTORS	4096
+#define WRITERS		6
+#define WRITE_BYTES	131072	/* three slots at least */
+#define NOTE		"what I could not finish"
+
+/* The first tapdisk, a process of its own, shared with the case. */
+struct first {
+	struct tap tap;
+	unsigned long flags;
+	int keep;		/* a file for the next one, or -1 */
+	bool holds;		/* it takes writes, and answers none */
+	_Atomic bool ready;
+	_Atomic unsigned int writes;
+};
+
+static int first_hook(struct server *s, const struct b2_request *r)
+{
+	struct first *f = s->arg;
+
+	if (r->op != B2_WRITE)
+		return SERVE;
+	f->writes++;
+	return f->holds ? TAKEN : SERVE;
+}
+
+static int first_run(void *arg)
+{
+	struct first *f = arg;
+	struct server s = { .hook = first_hook, .arg = f, .flags = f->flags };
+	struct blktap_keep keep = { .fd = f->keep };
+	struct tap t;
+
+	server_up(&s, &t, DISK_SECTORS);
+	if (f->keep >= 0)
+		CHECK_OK(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep));
+	f->tap = t;
+	f->ready = true;
+	pause();
+	return 0;
+}
+
+static bool is_ready(void *first)
+{
+	return ((struct first *)first)->ready;
+}
+
+static bool has_all(void *first)
+{
+	return ((struct first *)first)->writes >= 8;
+}
+
+static bool is_orphan(void *minor)
+{
+	struct btnl nl;
+	long state;
+
+	btnl_open(&nl);
+	state = btnl_get_u32(&nl, *(uint32_t *)minor, BLKTAP_A_STATE);
+	btnl_close(&nl);
+	return state >= 0 && (state & BLKTAP_STATE_ORPHANED);
+}
+
+static struct first *first_new(void)
+{
+	struct first *f = shared_alloc(sizeof(*f));
+
+	f->keep = -1;
+	return f;
+}
+
+static pid_t first_start(struct first *f)
+{
+	pid_t pid = child_start(first_run, f);
+
+	CHECK(wait_until(is_ready, f, 10));
+	return pid;
+}
+
+static void first_kill(struct first *f, pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	CHECK(wait_until(is_orphan, &f->tap.h.minor, 10));
+}
+
+/* The second one: attached, but not yet serving. */
+static void second_map(struct tap *t, const struct first *f)
+{
+	*t = (struct tap) { .fd = -1 };
+	tap_adopt(t, f->tap.h);
+	tap_map(t);
+}
+
+static void second_serve(struct server *s, struct tap *t)
+{
+	s->tap = t;
+	s->sectors = DISK_SECTORS;
+	server_start(s);
+}
+
+struct writers {
+	pid_t pid[WRITERS];
+	struct disk_io io[WRITERS];
+};
+
+static void writers_start(struct writers *w, const struct first *f)
+{
+	for (int i = 0; i < WRITERS; i++) {
+		w->io[i] = (struct disk_io) {
+			.node = f->tap.disk_node, .flags = O_DIRECT, .write = true,
+			.buf = shared_alloc(WRITE_BYTES), .len = WRITE_BYTES,
+			.offset = (off_t)i * WRITE_BYTES,
+		};
+		memset(w->io[i].buf, 'a' + i, WRITE_BYTES);
+		w->pid[i] = child_start(do_disk_io, &w->io[i]);
+	}
+}
+
+static void writers_end(struct writers *w, const struct server *s)
+{
+	for (int i = 0; i < WRITERS; i++) {
+		CHECK(child_wait(w->pid[i]) == 0, "writer %d", i);
+		CHECK(!memcmp(s->data + i * WRITE_BYTES, w->io[i].buf, WRITE_BYTES),
+		      "writer %d", i);
+	}
+}
+
+static void the_next_one_is_asked_again(void)
+{
+	struct first *f = first_new();
+	struct server s = { .shuffle = true };
+	struct writers w;
+	struct tap t;
+	pid_t pid;
+
+	f->holds = true;
+	pid = first_start(f);
+	writers_start(&w, f);
+	CHECK(wait_until(has_all, f, 10));
+	first_kill(f, pid);
+	second_map(&t, f);
+	nap_ms(50);
+	CHECK(!t.ring->req_prod, "%u requests before it serves the disk", t.ring->req_prod);
+	second_serve(&s, &t);
+	writers_end(&w, &s);
+	server_down(&s);
+}
+
+/* And the one after it, in the middle of what it does. */
+static void one_dies_after_the_other(void)
+{
+	struct first *f[3];
+	struct server s = { 0 };
+	struct writers w;
+	struct tap t;
+	pid_t pid;
+
+	f[0] = first_new();
+	f[0]->holds = true;
+	pid = first_start(f[0]);
+	writers_start(&w, f[0]);
+	CHECK(wait_until(has_all, f[0], 10));
+	first_kill(f[0], pid);
+	for (int i = 0; i < 3; i++) {
+		/* It comes as far as to have mapped the ring. */
+		pid = fork();
+		if (!pid) {
+			second_map(&t, f[0]);
+			if (i == 1)
+				tap_create(&t, DISK_SECTORS, 0);
+			nap_ms(50);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+		CHECK(wait_until(is_orphan, &f[0]->tap.h.minor, 10));
+	}
+	second_map(&t, f[0]);
+	second_serve(&s, &t);
+	writers_end(&w, &s);
+	server_down(&s);
+}
+
+static void it_must_be_the_same_disk(void)
+{
+	static const struct {
+		uint64_t sectors;
+		unsigned long flags;
+	} wrong[] = {
+		{ DISK_SECTORS + 8, B2_F_FLUSH | B2_F_TRIM },
+		{ DISK_SECTORS - 8, B2_F_FLUSH | B2_F_TRIM },
+		{ DISK_SECTORS, B2_F_FLUSH | B2_F_TRIM | B2_F_RDONLY },
+		{ DISK_SECTORS, B2_F_TRIM },
+		{ DISK_SECTORS, B2_F_FLUSH },
+		{ DISK_SECTORS, 0 },
+		{ 0, B2_F_FLUSH | B2_F_TRIM },
+	};
+	struct b2_params block = {
+		.capacity = DISK_SECTORS, .sector_size = 4096,
+		.flags = B2_F_FLUSH | B2_F_TRIM, .trim_block_size = 4096,
+	};
+	struct server s = { .flags = B2_F_FLUSH | B2_F_TRIM };
+	struct first *f = first_new();
+	struct tap t;
+	pid_t pid;
+
+	f->flags = B2_F_FLUSH | B2_F_TRIM;
+	pid = first_start(f);
+	first_kill(f, pid);
+	second_map(&t, f);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CHECK_ERRNO(tap_create(&t, wrong[i].sectors, wrong[i].flags), EINVAL);
+	CHECK_ERRNO(ioctl(t.fd, B2_CREATE, &block), EINVAL);
+	second_serve(&s, &t);
+	CHECK_ERRNO(tap_create(&t, DISK_SECTORS, s.flags), EEXIST);
+	server_down(&s);
+}
+
+/* One that has not joined has no request to answer. */
+static void an_answer_before_that_is_a_lie(void)
+{
+	struct first *f = first_new();
+	struct tap t;
+	pid_t pid;
+
+	pid = first_start(f);
+	first_kill(f, pid);
+	second_map(&t, f);
+	t.ring->entry[0].rsp = (struct b2_response) { .id = 0, .op = B2_READ };
+	__atomic_store_n(&t.ring->rsp_prod, 1, __ATOMIC_RELEASE);
+	CHECK_ERRNO(ioctl(t.fd, B2_KICK), EIO);
+	CHECK_ERRNO(tap_create(&t, DISK_SECTORS, 0), EIO);
+	CHECK(tap_close_force(t.h.minor) == 0);
+	tap_close(&t);
+	tap_free(t.h.minor);
+	CHECK(wait_until(tap_is_gone, &t, 10));
+}
+
+static void a_file_is_kept_for_the_next_one(void)
+{
+	struct blktap_keep keep = { .fd = -1 };
+	struct first *f = first_new();
+	char note[sizeof(NOTE)] = "";
+	struct server s = { 0 };
+	int pipes[2];
+	struct tap t;
+	pid_t pid;
+
+	f->keep = memfd_create("note", MFD_CLOEXEC);
+	CHECK(write(f->keep, NOTE, sizeof(NOTE)) == sizeof(NOTE));
+	pid = first_start(f);
+	first_kill(f, pid);
+	second_map(&t, f);
+	CHECK_OK(ioctl(t.fd, BLKTAP_IOCTL_KEPT, &keep));
+	CHECK(pread(keep.fd, note, sizeof(note), 0) == sizeof(note));
+	CHECK(!strcmp(note, NOTE));
+	CHECK(fcntl(keep.fd, F_GETFD) == FD_CLOEXEC);
+	close(keep.fd);
+
+	CHECK_OK(pipe2(pipes, O_CLOEXEC));
+	keep.fd = pipes[0];
+	CHECK_ERRNO(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep), EINVAL);
+	keep.fd = 9999;
+	CHECK_ERRNO(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep), EBADF);
+	CHECK_OK(ioctl(t.fd, BLKTAP_IOCTL_KEPT, &keep));
+	close(keep.fd);
+	keep.fd = -1;
+	CHECK_OK(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep));
+	CHECK_ERRNO(ioctl(t.fd, BLKTAP_IOCTL_KEPT, &keep), ENOENT);
+	second_serve(&s, &t);
+	server_down(&s);
+}
+
+/* Answers the first writes so, then serves. */
+struct grudge {
+	int16_t status;
+	_Atomic int left;
+};
+
+static int grudging(struct server *s, const struct b2_request *r)
+{
+	struct grudge *g = s->arg;
+
+	return r->op == B2_WRITE && g->left-- > 0 ? g->status : SERVE;
+}
+
+/* Return: how a write of three slots ends. */
+static int write_grudged(int16_t status, int times, unsigned long flags)
+{
+	struct grudge g = { .status = status, .left = times };
+	struct server s = { .hook = grudging, .arg = &g, .flags = flags };
+	struct disk_io io = {
+		.flags = O_DIRECT, .write = true, .buf = shared_alloc(WRITE_BYTES),
+		.len = WRITE_BYTES,
+	};
+	struct tap t;
+	int err;
+
+	server_up(&s, &t, DISK_SECTORS);
+	io.node = t.disk_node;
+	memset(io.buf, 0x5a, io.len);
+	err = in_child(do_disk_io, &io);
+	CHECK(err || !memcmp(s.data, io.buf, io.len));
+	server_down(&s);
+	return err;
+}
+
+static void what_may_pass_is_tried_again(void)
+{
+	CHECK(write_grudged(-ENOSPC, 4, BLKTAP_DEVICE_ERRNO) == 0);
+	CHECK(write_grudged(-EDQUOT, 2, BLKTAP_DEVICE_ERRNO) == 0);
+	CHECK(write_grudged(-ETIMEDOUT, 7, BLKTAP_DEVICE_ERRNO) == 0);
+}
+
+static void any_other_error_is_passed_up(void)
+{
+	CHECK(write_grudged(-EIO, 1, BLKTAP_DEVICE_ERRNO) == EIO);
+	CHECK(write_grudged(-EAGAIN, 1, BLKTAP_DEVICE_ERRNO) == EIO);
+	CHECK(write_grudged(-4095, 1, BLKTAP_DEVICE_ERRNO) == EIO);
+	CHECK(write_grudged(B2_ERROR, 1, 0) == EIO);
+}
+
+static const struct ktap_case cases[] = {
+	KTAP_CASE(the_next_one_is_asked_again),
+	KTAP_CASE(one_dies_after_the_other),
+	KTAP_CASE(it_must_be_the_same_disk),
+	KTAP_CASE(an_answer_before_that_is_a_lie),
+	KTAP_CASE(a_file_is_kept_for_the_next_one),
+	KTAP_CASE(what_may_pass_is_tried_again),
+	KTAP_CASE(any_other_error_is_passed_up),
+};
+
+KTAP_MAIN(cases, &state_checks)

@@ -22,15 +22,27 @@ void *granter_map_layout(struct tap *t)
 		    (off_t)BLKTAP_LAYOUT_PGOFF * B2_PAGE);
 }
 
-void granter_map(struct granter *g)
+static void map_pages(struct granter *g)
 {
 	g->sectors = g->sectors ?: GRANTER_SECTORS;
 	g->req_cons = 0;
-	tap_alloc(&g->tap);
 	tap_map(&g->tap);
 	g->pages = granter_map_layout(&g->tap);
 	CHECK(g->pages != MAP_FAILED, "%s", strerror(errno));
 	shared(g)->req_event = 1;
+}
+
+void granter_map(struct granter *g)
+{
+	tap_alloc(&g->tap);
+	map_pages(g);
+}
+
+void granter_adopt(struct granter *g, struct b2_handle h)
+{
+	g->tap = (struct tap) { .fd = -1 };
+	tap_adopt(&g->tap, h);
+	map_pages(g);
 }
 
 void granter_create(struct granter *g)

@@ -49,6 +49,9 @@ struct granter {
 /* A tap with both mappings; files may be added. */
 void granter_map(struct granter *g);
 
+/* The same for a tap that is there. */
+void granter_adopt(struct granter *g, struct b2_handle h);
+
 /* The layout mapping alone; MAP_FAILED where the kernel refuses. */
 void *granter_map_layout(struct tap *t);
 

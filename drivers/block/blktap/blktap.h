@@ -87,6 +87,8 @@ struct tap_cursor {
  * @state: enum tap_slot_state; it and all else here under tap_ring.lock, but the
  *	owner of a kernel state reads and writes the pages' content without
  * @op: BLKTAP_OP_*
+ * @late: what it carried has ended, and may still be done: nothing newer of the
+ *	same sectors may be posted
  * @nr_pages: pages that it has; they are the first ones of @pages
  * @rq: the block request of which it carries a part; NULL where that has ended
  *	because the tapdisk has held it for too long
@@ -103,6 +105,7 @@ struct tap_cursor {
 struct tap_slot {
 	u8 state;
 	u8 op;
+	bool late;
 	u8 nr_pages;
 	struct request *rq;
 	struct tap_cursor data;
@@ -260,7 +263,7 @@ struct tap_direct_counters {
  * @users: I/O that uses extents
  * @closed: @users is killed: requests go to @gate
  * @closed_op: by an operation, that will open it; else by a withdrawal
- * @dead: the ring has failed or gone: requests at the gate end
+ * @dead: the ring has failed: requests at the gate end
  * @gate_lock: protects what follows up to @trims
  * @gate: tap_cmds that wait for the layout to be open again
  * @trim: the discard whose TRIM is under way
@@ -375,6 +378,7 @@ struct tap_counters {
  * @reported: req_prod that poll() has reported to a tapdisk without event_idx
  * @busy: slots that carry a request, whoever owns them
  * @owned: slots in one of the kernel's states
+ * @nr_late: slots that are late
  * @free: bitmap of the slots in SLOT_FREE
  * @poll: where the tapdisk waits
  * @waiting: tap_cmds of which parts have no slot yet, in order
@@ -418,6 +422,7 @@ struct tap_ring {
 	u32 reported;
 	unsigned int busy;
 	unsigned int owned;
+	unsigned int nr_late;
 	unsigned long free;
 	wait_queue_head_t poll;
 	struct list_head waiting;
@@ -626,6 +631,7 @@ void tap_recover_abort(struct blktap *tap);
 bool tap_recover_retry(struct blktap *tap, struct request *rq,
 		       blk_status_t status);
 void tap_recover_watch(struct blktap *tap);
+bool tap_recover_held(struct tap_ring *ring, struct tap_cmd *cmd);
 int tap_recover_keep(struct blktap *tap, int fd);
 int tap_recover_kept(struct blktap *tap);
 

@@ -339,7 +339,11 @@ static int ioctl_remove_device(struct blktap *tap)
 	int err;
 
 	mutex_lock(&tap->lock);
-	err = blktap_disk_remove(tap, false);
+	/* One that is told to let go of a disk that it did not take over in time. */
+	if (tap->op && tap->op->cmd == BLKTAP_CMD_RECOVER)
+		err = -EBUSY;
+	else
+		err = blktap_disk_remove(tap, false);
 	if (!err)
 		blktap_changed(tap);
 	mutex_unlock(&tap->lock);

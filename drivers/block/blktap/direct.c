@@ -339,7 +339,7 @@ static void gate_take(struct tap_direct *direct, bool open,
  * @tap: the tap
  *
  * Context: any that may sleep, or poll in a wait. Return: false: somebody else
- * has closed it, or the ring has failed or gone.
+ * has closed it, or the ring has failed.
  */
 bool tap_gate_close(struct blktap *tap)
 {
@@ -408,7 +408,7 @@ void tap_direct_open(struct blktap *tap)
 	tap_gate_open(tap);
 }
 
-/* The ring has failed or gone: end what waits at the gate. */
+/* The ring has failed: end what waits at the gate. */
 void tap_direct_abort(struct blktap *tap)
 {
 	struct tap_cmd *cmd, *next;
@@ -565,7 +565,7 @@ static int commit_ranges(struct blktap *tap)
  *
  * Ranges are taken first, then the files synced: no bit is set for data that
  * is not there; nor after a sync that failed, since the next one won't say so.
- * Context: sleeps; ends when the ring fails or goes.
+ * Context: sleeps; a commit waits for the tapdisk as any request does.
  */
 int tap_direct_sync(struct blktap *tap)
 {

@@ -322,6 +322,7 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 	err = add_disk(disk);
 	if (err) {
 		tap_ring_leave(tap);
+		tap_recover_stop(tap);
 		WRITE_ONCE(tap->disk, NULL);
 		put_disk(disk);
 		blktap_put(tap);
@@ -357,8 +358,10 @@ static bool disk_same(struct blktap *tap, struct blktap_params *params)
 
 	if (!direct)
 		params->flags &= ~(BLKTAP_DEVICE_LAYOUT | BLKTAP_DEVICE_RELEASE);
-	else if (!(params->flags & BLKTAP_DEVICE_LAYOUT) &&
-		 READ_ONCE(direct->layout.nr))
+	/* One that grants nothing is asked for extents too, and needs their pages. */
+	else if (!READ_ONCE(tap->ring.layout[0]) ||
+		 (!(params->flags & BLKTAP_DEVICE_LAYOUT) &&
+		  READ_ONCE(direct->layout.nr)))
 		return false;
 	return params->sector_size == queue_logical_block_size(tap->disk->queue) &&
 	       !((params->flags ^ tap->flags) & BLKTAP_DEVICE_RDONLY) &&

@@ -269,7 +269,7 @@ static int op_close_orphan(struct blktap_op *op)
 		return op_fail(op, err,
 			       "tap %u: only a tapdisk can commit what was written: recover it first, or close it by force",
 			       tap->minor);
-	if (err == -EBUSY && !atomic_read(&tap->openers))
+	if (err == -EBUSY && work_busy(&tap->scan))
 		tap_ring_kill(tap);
 	return err;
 }
@@ -660,8 +660,8 @@ static int op_recover(struct blktap_op *op)
 	if (!err && !tap_ring_joined(&tap->ring))
 		err = op_fail(op, -EPROTO, "tap %u: tapdisk %d does not serve the disk",
 			      tap->minor, pid_nr(op->tapdisk->pid));
-	if (!err)
-		return 0;
+	if (!err || tap_ring_joined(&tap->ring))
+		return err;
 	blktap_tapdisk_order(op->tapdisk, tap, BLKTAP_ORDER_DETACH, 0, NULL,
 			     jiffies + OP_GRACE, &text);
 	kfree(text);

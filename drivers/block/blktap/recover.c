@@ -8,7 +8,8 @@
  * the last of its parts has come back. What waits for longer than the request
  * timeout is reported, and ends with an error where nobody is there to do it, or
  * where the admin has chosen so. A part that a live tapdisk then still has keeps
- * its slot, and its pages, until it is answered; the answer means nothing.
+ * its slot, and its pages, until it is answered; the answer means nothing, but
+ * until it comes nothing is posted for sectors that it may still write.
  *
  * No work item here takes blktap.lock, so that the disk's removal, which holds it,
  * can wait for them.
@@ -245,6 +246,40 @@ static bool trim_holds(const struct tap_slot *slot)
 	       rq_cmd(slot->rq)->trim == TRIM_POSTED;
 }
 
+/* Its request ends, and the tapdisk still has it: it may be done at any time. */
+static void slot_abandon(struct tap_ring *ring, struct tap_slot *slot)
+{
+	if (slot->op == BLKTAP_OP_TRIM)
+		slot->len = blk_rq_bytes(slot->rq);
+	slot->late = slot->op == BLKTAP_OP_WRITE || slot->op == BLKTAP_OP_TRIM;
+	ring->nr_late += slot->late;
+	slot->rq = NULL;
+}
+
+/**
+ * tap_recover_held - must a request wait for a late write to the same sectors?
+ * @ring: the tap's, locked
+ * @cmd: the request, waiting
+ *
+ * Else what has failed could overwrite what comes after it.
+ */
+bool tap_recover_held(struct tap_ring *ring, struct tap_cmd *cmd)
+{
+	struct request *rq = blk_mq_rq_from_pdu(cmd);
+	u64 end = blk_rq_pos(rq) + blk_rq_sectors(rq);
+	unsigned int i;
+
+	lockdep_assert_held(&ring->lock);
+	for (i = 0; ring->nr_late && i < BLKTAP_RING_SIZE; i++) {
+		const struct tap_slot *slot = &ring->slots[i];
+
+		if (slot->late && slot->sector < end &&
+		    blk_rq_pos(rq) < slot->sector + (slot->len >> SECTOR_SHIFT))
+			return true;
+	}
+	return false;
+}
+
 static void watch_slot(struct watch *w, struct tap_ring *ring,
 		       struct tap_slot *slot)
 {
@@ -261,7 +296,7 @@ static void watch_slot(struct watch *w, struct tap_ring *ring,
 	} else if (slot->rq && watch_one(w, rq_cmd(slot->rq)->since, slot->op,
 					 slot->sector) && !trim_holds(slot)) {
 		w->rqs[w->nr++] = slot->rq;
-		slot->rq = NULL;
+		slot_abandon(ring, slot);
 	}
 }
 
@@ -331,10 +366,10 @@ static void watch_work(struct work_struct *work)
 		tap_recover_watch(tap);
 	spin_unlock(&ring->lock);
 
-	watch_end(&w);
 	if (w.age && !was)
 		watch_report(tap, &w, joined);
-	else if (!w.age && was && !held)
+	watch_end(&w);
+	if (!w.age && was && !held)
 		blktap_netlink_notice(BLKTAP_EVENT_GOES_ON, tap, NULL);
 	memalloc_noio_restore(noio);
 }

@@ -137,13 +137,14 @@ static struct tap_slot *take_miss(struct blktap *tap, struct tap_cmd *cmd,
 	return slot;
 }
 
-/* Return: the first request that waits for a slot, and not for a TRIM's end. */
+/* Return: the first request that waits for a slot, and for nothing else. */
 static struct tap_cmd *first_waiting(struct blktap *tap)
 {
+	struct tap_ring *ring = &tap->ring;
 	struct tap_cmd *cmd;
 
-	list_for_each_entry(cmd, &tap->ring.waiting, node)
-		if (!tap_upcall_held(tap, cmd))
+	list_for_each_entry(cmd, &ring->waiting, node)
+		if (!tap_upcall_held(tap, cmd) && !tap_recover_held(ring, cmd))
 			return cmd;
 	return NULL;
 }
@@ -742,6 +743,8 @@ static void ring_restart_clock(struct tap_ring *ring)
 	lockdep_assert_held(&ring->lock);
 	list_for_each_entry(cmd, &ring->waiting, node)
 		cmd->since = jiffies ?: 1;
+	if (ring->commit)
+		ring->commit->since = jiffies;
 }
 
 /**

@@ -41,6 +41,8 @@ void tap_slot_put(struct tap_ring *ring, struct tap_slot *slot)
 	lockdep_assert_held(&ring->lock);
 	slot->state = SLOT_FREE;
 	slot->rq = NULL;
+	ring->nr_late -= slot->late;
+	slot->late = false;
 	__set_bit(slot_index(ring, slot), &ring->free);
 	ring->owned--;
 }

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A tapdisk of layout mode that was killed: what goes on without one, what the next
+ * one is asked, and what it has to bring with it. And files that fail for a while.
+ */
+#include <fcntl.h>
+#include <linux/blktap.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/granter.h"
+#include "lib/nl.h"
+#include "lib/server.h"
+#include "lib/state.h"
+
+#define AT		(GRANTER_CHUNK + 128)	/* a sector that nobody else wants */
+#define FILE_BYTES	((off_t)GRANTER_SECTORS * B2_SECTOR)
+
+/* The first tapdisk, a process of its own, shared with the case. */
+struct first {
+	struct granter g;
+	char path[128];		/* of the image */
+	uint32_t state;		/* of what it grants: the chunk that is asked for */
+	_Atomic bool ready;
+};
+
+static void grant_chunk(struct granter *g, const struct blktap_ring_request *r)
+{
+	uint64_t chunk = r->lg.sector_number / GRANTER_CHUNK * GRANTER_CHUNK;
+	struct first *f = g->arg;
+	struct blktap_extent e = {
+		.sector = chunk, .nr_sectors = GRANTER_CHUNK, .offset = chunk * B2_SECTOR,
+		.state = f->state,
+	};
+
+	CHECK(r->operation == BLKTAP_OP_LAYOUTGET);
+	CHECK_OK(granter_grant(g, r, &e, 1));
+}
+
+static int image_open(struct first *f)
+{
+	int fd = open(f->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0, "%s: %s", f->path, strerror(errno));
+	CHECK_OK(ftruncate(fd, FILE_BYTES));
+	return fd;
+}
+
+static int first_run(void *arg)
+{
+	struct first *f = arg;
+
+	f->g.serve = grant_chunk;
+	f->g.arg = f;
+	granter_up(&f->g, image_open(f));
+	granter_start(&f->g);
+	f->ready = true;
+	pause();
+	return 0;
+}
+
+static bool is_ready(void *first)
+{
+	return ((struct first *)first)->ready;
+}
+
+static bool is_orphan(void *first)
+{
+	struct btnl nl;
+	long state;
+
+	btnl_open(&nl);
+	state = btnl_get_u32(&nl, ((struct first *)first)->g.tap.h.minor, BLKTAP_A_STATE);
+	btnl_close(&nl);
+	return state >= 0 && (state & BLKTAP_STATE_ORPHANED);
+}
+
+static pid_t first_start(struct first **first, uint32_t state)
+{
+	struct first *f = shared_alloc(sizeof(*f));
+	pid_t pid;
+
+	f->state = state;
+	snprintf(f->path, sizeof(f->path), "%s/recover.%d", getenv("SCRATCH") ?: "/tmp",
+		 getpid());
+	pid = child_start(first_run, f);
+	CHECK(wait_until(is_ready, f, 10));
+	*first = f;
+	return pid;
+}
+
+static void first_kill(struct first *f, pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	CHECK(wait_until(is_orphan, f, 10));
+}
+
+/* The second one: attached, with the image, but not yet serving. Return: the image. */
+static int second_map(struct granter *g, struct first *f)
+{
+	int fd = image_open(f);
+
+	CHECK_OK(unlink(f->path));
+	granter_adopt(g, f->g.tap.h);
+	CHECK(granter_add(g, fd, BLKTAP_FILE_WRITE) == 0, "the file has another index now");
+	return fd;
+}
+
+static int io_of(struct first *f, bool write, uint64_t sector, uint8_t pattern)
+{
+	struct disk_io *io = granter_io(&f->g, write, sector, 8, pattern);
+	int err = in_child(do_disk_io, io);
+
+	CHECK(err || write || filled_with(io->buf, io->len, pattern));
+	return err;
+}
+
+static void hits_go_on_and_misses_wait(void)
+{
+	struct granter g = { 0 };
+	struct first *f;
+	pid_t pid, miss;
+	int fd, result;
+
+	pid = first_start(&f, BLKTAP_EXT_READ_WRITE_DATA);
+	CHECK(io_of(f, true, AT, 0x11) == 0);
+	first_kill(f, pid);
+	CHECK(io_of(f, false, AT, 0x11) == 0);
+	CHECK(io_of(f, true, AT + 8, 0x22) == 0);
+	miss = child_start(do_disk_io, granter_io(&f->g, true, AT + GRANTER_CHUNK, 8, 0x33));
+	fd = second_map(&g, f);
+	nap_ms(100);
+	CHECK(!child_is_done(miss, &result), "it did not wait");
+	granter_create(&g);
+	CHECK(granter_until(&g, miss) == 0);
+	scratch_expect(fd, (off_t)AT * B2_SECTOR, 4096, 0x11);
+	scratch_expect(fd, (off_t)(AT + 8) * B2_SECTOR, 4096, 0x22);
+	scratch_expect(fd, (off_t)(AT + GRANTER_CHUNK) * B2_SECTOR, 4096, 0x33);
+	granter_down(&g);
+}
+
+/* Of what has landed by the first one's grant, also when that one had gone. */
+static void the_next_one_commits_what_has_landed(void)
+{
+	struct blktap_ring_request r;
+	struct granter g = { 0 };
+	struct blktap_extent *e;
+	struct disk_io *io;
+	struct first *f;
+	pid_t pid, sync;
+
+	pid = first_start(&f, BLKTAP_EXT_INVALID_DATA);
+	CHECK(io_of(f, true, AT, 0x11) == 0);
+	first_kill(f, pid);
+	CHECK(io_of(f, true, AT + 8, 0x22) == 0);
+	io = granter_io(&f->g, true, AT + 16, 8, 0x33);
+	io->sync = true;
+	sync = child_start(do_disk_io, io);
+	second_map(&g, f);
+	granter_create(&g);
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTCOMMIT);
+	e = g.pages[r.id];
+	CHECK(r.lc.nr_ranges == 1 && e->sector == AT && e->nr_sectors == 24,
+	      "%u ranges, %llu + %llu", r.lc.nr_ranges, e->sector, e->nr_sectors);
+	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_OKAY, 0));
+	CHECK(child_wait(sync) == 0);
+	granter_down(&g);
+}
+
+/* The disk will ask for extents, whatever the next one says that it speaks. */
+static void the_next_one_needs_the_layout_pages(void)
+{
+	struct granter g = { 0 };
+	struct first *f;
+	struct tap old;
+	pid_t pid;
+
+	pid = first_start(&f, BLKTAP_EXT_READ_WRITE_DATA);
+	first_kill(f, pid);
+	old = (struct tap) { .fd = -1 };
+	tap_adopt(&old, f->g.tap.h);
+	tap_map(&old);
+	CHECK_ERRNO(tap_create(&old, GRANTER_SECTORS, 0), EINVAL);
+	CHECK_ERRNO(tap_create(&old, GRANTER_SECTORS, BLKTAP_DEVICE_LAYOUT), EINVAL);
+	g.pages = granter_map_layout(&old);
+	CHECK(g.pages != MAP_FAILED);
+	g.tap = old;
+	g.sectors = GRANTER_SECTORS;
+	CHECK(granter_add(&g, image_open(f), BLKTAP_FILE_WRITE) == 0);
+	CHECK_OK(unlink(f->path));
+	granter_create(&g);
+	granter_start(&g);
+	CHECK(io_of(f, true, AT, 0x11) == 0);
+	granter_stop(&g);
+	granter_down(&g);
+}
+
+/* --- a file that fails for a while --------------------------------------------------- */
+
+/* The network is down: a disk below says so. */
+struct below {
+	struct server server;
+	struct tap tap;
+	_Atomic int left;	/* failures to come */
+};
+
+static int fails_first(struct server *s, const struct b2_request *r)
+{
+	struct below *b = s->arg;
+
+	return r->op == B2_WRITE && b->left-- > 0 ? -ETIMEDOUT : SERVE;
+}
+
+static void a_file_s_timeout_is_tried_again(void)
+{
+	struct below b = { 0 };
+	struct granter g = { 0 };
+	struct disk_io *io;
+	int fd;
+
+	b.server = (struct server) {
+		.hook = fails_first, .arg = &b, .level = true,
+		.flags = B2_F_FLUSH | BLKTAP_DEVICE_ERRNO,
+	};
+	server_up(&b.server, &b.tap, GRANTER_SECTORS);
+	/* It does not try again itself. */
+	CHECK_OK(sysfs_write(b.tap.sysfs, "request_timeout", "1"));
+	b.left = 6;
+	fd = open(b.tap.disk_node, O_RDWR | O_CLOEXEC);
+	CHECK_OK(fd);
+	granter_up(&g, fd);
+	io = granter_io(&g, true, AT, 8, 0x44);
+	CHECK(granter_until(&g, child_start(do_disk_io, io)) == 0);
+	CHECK(b.left < 0, "%d failures are still to come", b.left);
+	CHECK(filled_with(b.server.data + AT * B2_SECTOR, 4096, 0x44));
+	granter_down(&g);
+	close(fd);
+	server_down(&b.server);
+}
+
+static const struct ktap_case cases[] = {
+	KTAP_CASE(hits_go_on_and_misses_wait),
+	KTAP_CASE(the_next_one_commits_what_has_landed),
+	KTAP_CASE(the_next_one_needs_the_layout_pages),
+	KTAP_CASE(a_file_s_timeout_is_tried_again),
+};
+
+KTAP_MAIN(cases, &state_checks)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The message byte: pause, resume, close of a tapdisk that has not registered. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/nl.h"
@@ -280,6 +282,55 @@ static void remove_of_an_idle_tap(void)
 	CHECK(tap_is_gone(&t));
 }
 
+/* Runs, and does nothing of what it should. */
+static int loop_for_ever(void *arg)
+{
+	struct tap *shared = arg, t;
+	struct b2_ring *ring;
+
+	tap_alloc(&t);
+	tap_map(&t);
+	CHECK_OK(tap_create(&t, DISK_SECTORS, 0));
+	ring = t.ring;
+	t.ring = NULL;
+	*shared = t;
+	for (;;)
+		__atomic_store_n(&shared->ring, ring, __ATOMIC_RELEASE);
+}
+
+static bool has_begun(void *tap)
+{
+	return __atomic_load_n(&((struct tap *)tap)->ring, __ATOMIC_ACQUIRE);
+}
+
+static void a_tapdisk_that_loops_holds_up_nobody(void)
+{
+	struct tap *t = shared_alloc(sizeof(*t));
+	struct knob k = { .t = t, .file = "remove", .value = "1" };
+	pid_t tapdisk = child_start(loop_for_ever, t), io_pid, remove;
+	struct disk_io io;
+	struct btnl nl;
+
+	CHECK(wait_until(has_begun, t, 10));
+	io_make(&io, t, true);
+	io_pid = child_start(do_disk_io, &io);
+	expect_waits(io_pid, 200);
+	btnl_open(&nl);
+	CHECK(btnl_do(&nl, BLKTAP_CMD_CLOSE, t->h.minor, 1) == ETIMEDOUT);
+	CHECK(btnl_do(&nl, BLKTAP_CMD_FREE, t->h.minor, 1) == ETIMEDOUT);
+	remove = child_start(write_knob, &k);
+	expect_waits(remove, 200);
+	CHECK(tap_close_force(t->h.minor) == 0);
+	CHECK(child_wait(io_pid) == EIO);
+	CHECK(child_wait(remove) == ECANCELED);
+	CHECK(btnl_do(&nl, BLKTAP_CMD_FREE, t->h.minor, 1) == ETIMEDOUT);
+	btnl_close(&nl);
+	CHECK_OK(tap_free(t->h.minor));
+	kill(tapdisk, SIGKILL);
+	waitpid(tapdisk, NULL, 0);
+	CHECK(wait_until(tap_is_gone, t, 10));
+}
+
 static void task_is_the_pid_of_the_tapdisk(void)
 {
 	struct server s = { 0 };
@@ -303,6 +354,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(pause_of_a_deaf_tapdisk_times_out),
 	KTAP_CASE(remove_posts_close_and_waits_until_gone),
 	KTAP_CASE(remove_of_an_idle_tap),
+	KTAP_CASE(a_tapdisk_that_loops_holds_up_nobody),
 	KTAP_CASE(task_is_the_pid_of_the_tapdisk),
 };
 

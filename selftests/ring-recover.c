@@ -4,6 +4,7 @@
  * for it to be let, and what it is given.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/blktap.h>
 #include <signal.h>
 #include <stdio.h>
@@ -329,6 +330,25 @@ static void what_may_pass_is_tried_again(void)
 	CHECK(write_grudged(-ETIMEDOUT, 4, BLKTAP_DEVICE_ERRNO) == 0);
 }
 
+static void what_does_not_pass_in_time_is_passed_up(void)
+{
+	struct grudge g = { .status = -ENOSPC, .left = INT_MAX };
+	struct server s = { .hook = grudging, .arg = &g, .flags = BLKTAP_DEVICE_ERRNO };
+	struct disk_io io = {
+		.flags = O_DIRECT, .write = true, .buf = shared_alloc(B2_PAGE), .len = B2_PAGE,
+	};
+	struct tap t;
+
+	server_up(&s, &t, DISK_SECTORS);
+	CHECK_OK(sysfs_write(t.sysfs, "request_timeout", "1"));
+	io.node = t.disk_node;
+	CHECK(in_child(do_disk_io, &io) == ENOSPC);
+	CHECK(INT_MAX - g.left > 2, "tried %d times", INT_MAX - g.left);
+	g.status = -ETIMEDOUT;
+	CHECK(in_child(do_disk_io, &io) == ETIMEDOUT);
+	server_down(&s);
+}
+
 static void any_other_error_is_passed_up(void)
 {
 	CHECK(write_grudged(-EIO, 1, BLKTAP_DEVICE_ERRNO) == EIO);
@@ -401,6 +421,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(an_answer_before_that_is_a_lie),
 	KTAP_CASE(a_file_is_kept_for_the_next_one),
 	KTAP_CASE(what_may_pass_is_tried_again),
+	KTAP_CASE(what_does_not_pass_in_time_is_passed_up),
 	KTAP_CASE(any_other_error_is_passed_up),
 	KTAP_CASE(a_late_write_comes_before_newer_ones),
 };

@@ -45,6 +45,37 @@ test_a_stopped_tapdisk_times_out_and_goes_on() {
 	tap_destroy "$MINOR"
 }
 
+# Not with what it has not committed either, nor in a pause.
+test_nothing_waits_for_a_stopped_tapdisk_for_ever() {
+	local how remover
+
+	make_chain "$DIR/c" 16 2
+	for how in "" pause; do
+		MODE=layout tap_create "vhd:$DIR/c2.vhd"
+		dd if=/dev/zero of="$DEV" bs=64K count=16 oflag=direct status=none
+		[ -z "$how" ] || tap-ctl pause -m "$MINOR"
+		kill -STOP "$PID"
+		defer let_go "$PID"
+		times_out tap-ctl close -m "$MINOR" -t 1
+		times_out tap-ctl free -m "$MINOR" -t 1
+		times_out tap-ctl destroy -p "$PID" -m "$MINOR" -t 1
+		echo 1 >"$CLASS/blktap$MINOR/remove" &
+		remover=$!
+		sleep 0.5
+		kill -0 "$remover" || fail "remove did not wait"
+		tap-ctl close -f -m "$MINOR"
+		! wait "$remover" || fail "remove did not fail"
+		times_out tap-ctl free -m "$MINOR" -t 1
+		kill -KILL "$PID"
+		wait_for 10 is_idle
+		tap-ctl free -m "$MINOR"
+	done
+}
+
+is_idle() {
+	[ "$(tap_line "$MINOR")" = "minor=$MINOR state=0" ]
+}
+
 # The rest of the world does not notice.
 test_a_stopped_tapdisk_holds_up_no_other() {
 	local stopped minor

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "granter.h"
+#include "nl.h"
 
 #define LAYOUT_BYTES ((size_t)BLKTAP_RING_SIZE * B2_PAGE)
 
@@ -105,6 +106,7 @@ void granter_down(struct granter *g)
 void granter_clear(struct granter *g)
 {
 	granter_leave(g);
+	CHECK(tap_close_force(g->tap.h.minor) == 0);
 	tap_free(g->tap.h.minor);
 	CHECK(wait_until(tap_is_gone, &g->tap, 10), "the tap can't be freed");
 	CHECK(wait_until(disk_is_gone, &g->tap, 10), "its disk is still there");

@@ -215,6 +215,7 @@ test_a_paused_tap_is_recovered_when_it_goes_on() {
 waits_for_space() { # MODE
 	local writer
 
+	modprobe -q loop || true
 	mkdir "$DIR/small"
 	truncate -s 24M "$DIR/fs"
 	mkfs.ext4 -q "$DIR/fs"

@@ -9,6 +9,7 @@ export ORPHANED=0x400 STALLED=0x800 NO_SPACE=0x1000
 # A tap that is cleared away with the case, whatever becomes of it.
 up() { # IMAGE MODE [OPTION...]
 	tap_create "$1" --mode="$2" "${@:3}"
+	# shellcheck disable=SC2153 # tap_create sets it
 	defer tap_clear "$MINOR"
 }
 

@@ -816,7 +816,7 @@ int blktap_tapdisk_order(struct blktap_tapdisk *td, struct blktap *tap,
 extern struct workqueue_struct *blktap_wq;	/* ends by itself, soon */
 extern struct workqueue_struct *blktap_op_wq;	/* may wait for a tapdisk */
 
-/* op.c: what an admin asks, from its acceptance to its end */
+/* op.c, accept.c: what an admin asks, and its way from acceptance to its end */
 
 /**
  * struct blktap_op - an operation of an admin on a tap
@@ -852,6 +852,7 @@ struct blktap_op {
 	char *text;
 };
 
+int blktap_op_do(struct blktap_op *op);
 struct blktap_op *blktap_op_alloc(struct blktap *tap, u32 cmd,
 				  unsigned int timeout);
 int blktap_op_start(struct blktap_op *op);

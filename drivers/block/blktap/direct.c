@@ -444,8 +444,8 @@ int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up)
 
 	if (!direct)
 		return 0;
-	err = tap_wait(tap, deadline, (closed = tap_gate_close(tap)) ||
-				      READ_ONCE(direct->dead));
+	err = tap_wait(tap, deadline,
+		       (closed = tap_gate_close(tap)) || READ_ONCE(direct->dead));
 	if (!closed)
 		return err ?: -EIO;
 	direct->closed_op = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The admin's interface: generic netlink family "blktap". Handlers look up,
- * check and start an operation (op.c); none waits, since genetlink's lock is
+ * check and start an operation (accept.c); none waits, since genetlink's lock is
  * held across them.
  */
 #include <linux/module.h>

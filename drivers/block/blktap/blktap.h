@@ -147,6 +147,7 @@ enum tap_trim {
  * @crowded: too much is dirty: a commit comes first
  * @failed: a part's I/O has failed, with @status
  * @nowait: the part was issued in the submitter's context
+ * @same_blkcg: the task that looked the part up is of the submitter's blkcg
  * @bios: the part is bios; else a kiocb
  * @iomode: BLKTAP_IOMODE_* of what it misses
  * @trim: enum tap_trim
@@ -176,6 +177,7 @@ struct tap_cmd {
 	bool crowded;
 	bool failed;
 	bool nowait;
+	bool same_blkcg;
 	bool bios;
 	u8 iomode;
 	u8 trim;

@@ -6,7 +6,8 @@
 # A test defines functions test_NAME and ends with `run_tests "$@"`. Each case
 # runs in a process group of its own under `set -e`, with a time limit; what it
 # has set up it takes down through `defer`. A case passes when its body and its
-# clean-up succeed, nothing is left behind, and the kernel logged no warning.
+# clean-up succeed, nothing is left behind, and the kernel logged no warning. Lines
+# that begin with FIGURE are shown in any case.
 # `./TEST.sh CASE...` runs the named cases only.
 #
 # Environment:
@@ -374,6 +375,7 @@ run_case() {
 	splats "$mark" >"$log.splats"
 	[ ! -s "$log.splats" ] || VERDICT=1
 
+	sed -n 's/^FIGURE /# /p' "$log"
 	case $VERDICT in
 	0) echo "ok $1 $2 # $((SECONDS - began)) s" ;;
 	4) echo "ok $1 $2 # $(grep '^SKIP ' "$log" | tail -1)" ;;

@@ -88,9 +88,11 @@ kill_again() {
 	done
 }
 
-# Writes and verifies, again and again, until $DIR/stop is there.
+# Writes and verifies, again and again, until $DIR/stop is there. What fio says of the
+# time that requests took goes to $DIR/times.
 load() { # FIO-OPTION...
 	while [ ! -e "$DIR/stop" ]; do
 		fio_write "$DEV" "$MIB" "$@"
+		grep ' clat (' "$DIR/fio.write" >>"$DIR/times"
 	done
 }

@@ -3,8 +3,9 @@
  * Asynchronous I/O on files and block devices.
  *
  * Operations are queued as they come and handed to the kernel in batches by
- * aio_submit(), which the main loop calls once a turn. An operation and its
- * iovecs belong to the queue until its done() is called. done() is only ever
+ * aio_submit(), which the main loop calls once a turn; neighbours in the queue
+ * that are neighbours in the file go as one. An operation and its iovecs belong
+ * to the queue until its done() is called. done() is only ever
  * called from aio_submit() or from the loop, never from the function that
  * queued the operation.
  */
@@ -19,6 +20,8 @@
 #include <sys/uio.h>
 
 #include "loop.h"
+
+#define AIO_JOINED_IOV	1024
 
 enum aio_kind {
 	AIO_READ,
@@ -41,6 +44,8 @@ struct aio_op {
 
 	/* Of aio.c. */
 	STAILQ_ENTRY(aio_op) link;
+	struct aio_op *joined;		/* the next one of those that are one iocb */
+	bool alone;			/* is not to be joined (again) */
 	struct iocb iocb;
 	int err;
 };
@@ -62,8 +67,10 @@ struct aio {
 	struct aio_hook *hook;
 	struct aio_queue queue;		/* not yet submitted */
 	struct aio_queue ended;		/* done() is to be called */
-	unsigned int in_kernel;
+	unsigned int in_kernel;		/* iocbs */
 	bool no_fdsync;			/* IO_CMD_FDSYNC is not supported */
+	struct iovec iov[AIO_JOINED_IOV];	/* of a batch's joined operations */
+	unsigned int nr_iov;
 };
 
 /* 0 or -errno; -EAGAIN: fs.aio-max-nr is used up. */

@@ -17,11 +17,21 @@ void loop_exit(struct loop *loop)
 	close(loop->epoll_fd);
 }
 
-int loop_add(struct loop *loop, struct loop_source *source)
+static int add(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = source };
+	struct epoll_event event = { .events = events, .data.ptr = source };
 
 	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, source->fd, &event) ? -errno : 0;
+}
+
+int loop_add(struct loop *loop, struct loop_source *source)
+{
+	return add(loop, source, EPOLLIN);
+}
+
+int loop_add_edge(struct loop *loop, struct loop_source *source)
+{
+	return add(loop, source, EPOLLIN | EPOLLET);
 }
 
 void loop_del(struct loop *loop, struct loop_source *source)

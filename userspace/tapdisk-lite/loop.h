@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The event loop: level-triggered epoll, one callback a descriptor. */
+/* The event loop: epoll, one callback a descriptor. */
 #ifndef TAPDISK_LOOP_H
 #define TAPDISK_LOOP_H
 
@@ -26,8 +26,9 @@ struct loop {
 int loop_init(struct loop *loop);
 void loop_exit(struct loop *loop);
 
-/* Report EPOLLIN of source->fd. 0 or -errno. */
+/* Report EPOLLIN of source->fd: as long as there is, or each time anew. 0 or -errno. */
 int loop_add(struct loop *loop, struct loop_source *source);
+int loop_add_edge(struct loop *loop, struct loop_source *source);
 
 /* From any callback: source is not touched again, and may be freed. */
 void loop_del(struct loop *loop, struct loop_source *source);

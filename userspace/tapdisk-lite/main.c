@@ -19,6 +19,7 @@
 #include "tap.h"
 
 #define RETRY_MS	10	/* when the kernel had no memory for I/O */
+#define TURN_ROUNDS	32	/* before events are looked at again */
 
 struct options {
 	int ready_fd;		/* -1: none */
@@ -178,33 +179,39 @@ static int start(struct tapdisk *tapdisk, struct vhd_error *error)
 	return control_init(tapdisk, error);
 }
 
-/* I/O that orders queue is submitted, orders that its end lets go on do so. */
-static bool turn_end(struct tapdisk *tapdisk)
+/*
+ * I/O is submitted, what has ended is answered, and requests that come when
+ * slots get free are taken, until there is nothing to do, or others are to be
+ * looked at too. Returns how long to wait for events, in milliseconds.
+ */
+static int turn_end(struct tapdisk *tapdisk)
 {
 	struct tap *tap, *next;
 	bool again, queued;
 
-	do {
+	for (unsigned int i = 0; i < TURN_ROUNDS; i++) {
 		queued = false;
 		again = aio_submit(&tapdisk->aio);
 		for (tap = LIST_FIRST(&tapdisk->taps); tap; tap = next) {
 			next = LIST_NEXT(tap, link);
 			ring_publish(tap);
+			queued |= ring_take(tap);
 			queued |= tap_order_advance(tap);
 		}
-	} while (queued);
-
-	return again;
+		if (!queued)
+			return again ? RETRY_MS : -1;
+	}
+	return 0;
 }
 
 static int serve(struct tapdisk *tapdisk)
 {
-	bool again = false;
+	int wait_ms = -1;
 	int err = 0;
 
 	while (!err && !tapdisk->loop.stopped) {
-		err = loop_turn(&tapdisk->loop, again ? RETRY_MS : -1);
-		again = turn_end(tapdisk);
+		err = loop_turn(&tapdisk->loop, wait_ms);
+		wait_ms = turn_end(tapdisk);
 	}
 	return err;
 }

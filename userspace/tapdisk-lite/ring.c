@@ -69,7 +69,7 @@ static void request_done(struct image_request *image_req, int err)
 static bool map_segments(struct tap *tap, const struct blktap_ring_request *ring_req,
 			 struct image_request *req)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = tap->page_size;
 	char *data = (char *)tap->ring + (1 + ring_req->id * BLKTAP_SEGMENT_MAX) * page;
 
 	req->iovcnt = 0;
@@ -246,12 +246,12 @@ static bool more_requests(struct tap *tap)
 	return __atomic_load_n(&tap->ring->req_prod, __ATOMIC_RELAXED) != tap->req_cons;
 }
 
-static void ring_ready(struct loop_source *source, uint32_t events)
+bool ring_take(struct tap *tap)
 {
-	struct tap *tap = container_of(source, struct tap, source);
 	struct blktap_ring *ring = tap->ring;
 
-	tap->stats.wakeups++;
+	if (__atomic_load_n(&ring->req_prod, __ATOMIC_RELAXED) == tap->req_cons)
+		return false;
 	do {
 		uint32_t prod = __atomic_load_n(&ring->req_prod, __ATOMIC_ACQUIRE);
 
@@ -265,7 +265,15 @@ static void ring_ready(struct loop_source *source, uint32_t events)
 			take_request(tap, &copy);
 		}
 	} while (more_requests(tap));
+	return true;
+}
 
+static void ring_ready(struct loop_source *source, uint32_t events)
+{
+	struct tap *tap = container_of(source, struct tap, source);
+
+	tap->stats.wakeups++;
+	ring_take(tap);
 	/* The kernel has given the tap up: no use in being told again and again. */
 	if (events & (EPOLLHUP | EPOLLERR))
 		loop_del(&tap->tapdisk->loop, source);
@@ -304,6 +312,7 @@ int ring_map(struct tap *tap)
 		return -errno;
 
 	tap->ring = map;
+	tap->page_size = (size_t)sysconf(_SC_PAGESIZE);
 	tap->req_cons = tap->ring->rsp_prod;
 	tap->rsp_prod = tap->ring->rsp_prod;
 	tap->source.ready = ring_ready;

@@ -56,6 +56,7 @@ struct tap {
 	struct tapdisk *tapdisk;
 	uint32_t minor;
 	struct blktap_ring *ring;
+	size_t page_size;
 	struct blktap_extent (*layout)[BLKTAP_EXTENTS_MAX];	/* of slots; NULL: old kernel */
 	uint32_t req_cons;		/* requests taken, as the ring counts */
 	uint32_t rsp_prod;		/* responses put, published or not */
@@ -114,6 +115,9 @@ struct tap *tap_find(struct tapdisk *tapdisk, uint32_t minor);
 /* Map the ring of an open ring node, and the layout if it has one. 0 or -errno. */
 int ring_map(struct tap *tap);
 void ring_unmap(struct tap *tap);
+
+/* Begin the requests that have come, without waiting to be told. False: none have. */
+bool ring_take(struct tap *tap);
 
 /* Publish the responses that were put since the last time, with one ioctl. */
 void ring_publish(struct tap *tap);

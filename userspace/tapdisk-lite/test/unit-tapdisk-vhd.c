@@ -534,6 +534,65 @@ static void test_full_disk(void **state)
 	guest_free(guest);
 }
 
+struct read_op {
+	struct aio_op op;
+	struct iovec iov;
+	bool done;
+	int err;
+};
+
+static void read_op_done(struct aio_op *op, int err)
+{
+	struct read_op *read = container_of(op, struct read_op, op);
+
+	read->done = true;
+	read->err = err;
+}
+
+/* Neighbours are one I/O; one that fails fails for itself, as if it had been alone. */
+static void test_joined_reads(void **state)
+{
+	const unsigned int n = 6;
+	const size_t bytes = 4096;
+	struct guest *guest = guest_new(8, 0);
+	struct read_op *ops = calloc(n, sizeof(*ops));
+	uint8_t *data = aligned_alloc(bytes, n * bytes);
+	int fd = open("file", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+	(void)state;
+	/* The fourth is cut short, the last two are past the end. */
+	for (unsigned int i = 0; i < 4; i++) {
+		memset(data, 'a' + (int)i, bytes);
+		assert_int_equal(pwrite(fd, data, bytes, (off_t)(i * bytes)), bytes);
+	}
+	assert_int_equal(ftruncate(fd, 3 * bytes + 512), 0);
+	for (unsigned int i = 0; i < n; i++) {
+		ops[i].iov.iov_base = data + (n - 1 - i) * bytes;
+		ops[i].iov.iov_len = bytes;
+		ops[i].op.done = read_op_done;
+		aio_read(&guest->aio, &ops[i].op, fd, &ops[i].iov, 1, i * bytes);
+	}
+	assert_false(aio_submit(&guest->aio));
+	for (unsigned int i = 0; i < n; i++)
+		while (!ops[i].done) {
+			assert_int_equal(loop_turn(&guest->loop, 10000), 0);
+			aio_submit(&guest->aio);
+		}
+	for (unsigned int i = 0; i < n; i++) {
+		assert_int_equal(ops[i].err, i < 3 ? 0 : -ENODATA);
+		assert_int_equal(ops[i].op.moved, i < 3 ? bytes : i == 3 ? 512 : 0);
+		assert_int_equal(ops[i].op.alone, i >= 3);
+		if (i < 4)
+			assert_int_equal(*(char *)ops[i].iov.iov_base, 'a' + (int)i);
+	}
+	assert_ptr_equal(ops[0].op.joined, &ops[1].op);
+	assert_ptr_equal(ops[1].op.joined, &ops[2].op);
+	close(fd);
+	free(data);
+	free(ops);
+	guest_free(guest);
+}
+
 static void expect_refusal(const char *name, int err, const char *text)
 {
 	struct guest *guest = guest_new(8, 0);
@@ -591,6 +650,7 @@ int main(void)
 		unit(test_one_failure),
 		unit(test_failures_for_a_while),
 		unit(test_full_disk),
+		unit(test_joined_reads),
 		unit(test_refusals),
 		layout(test_raw),
 		layout(test_fixed),

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib/blktap.sh"
 . "$(dirname "$0")/lib/fio.sh"
 
-MIB=16
+MIB=8
 
 # KiB that a file takes.
 space() {
@@ -50,11 +50,11 @@ child_hides_parent() {
 	make_child "$DIR/c.vhd" "$DIR/p.vhd"
 	tap_create "vhd:$DIR/c.vhd"
 	fill "$DEV" C
-	blkdiscard -o 1M -l 10M "$DEV"
-	wait_for 10 takes_at_most $((7 << 10)) "$DIR/c.vhd"
+	blkdiscard -o 1M -l 5M "$DEV"
+	wait_for 10 takes_at_most $((4 << 10)) "$DIR/c.vhd"
 	expect_eq "$(tr -dc P <"$DEV" | wc -c)" 0 "bytes of the parent"
 	expect_eq "$(head -c 1M "$DEV" | tr -d C | wc -c)" 0 "bytes changed before"
-	expect_eq "$(tail -c 5M "$DEV" | tr -d C | wc -c)" 0 "bytes changed behind"
+	expect_eq "$(tail -c 2M "$DEV" | tr -d C | wc -c)" 0 "bytes changed behind"
 	tap_destroy "$MINOR"
 	check_vhd "$DIR/c.vhd"
 	tap_create "vhd:$DIR/c.vhd"
@@ -69,17 +69,17 @@ test_fstrim_of_ext4() {
 	mkfs.ext4 -q -E nodiscard "$DEV"
 	mount_on ext4 "$DEV" "$DIR/mnt"
 	fill "$DIR/keep" k
-	head -c 5M "$DIR/keep" >"$DIR/mnt/keep"
+	head -c 2M "$DIR/keep" >"$DIR/mnt/keep"
 	cat "$DIR/keep" "$DIR/keep" >"$DIR/mnt/go"
-	head -c 3M "$DIR/keep" >"$DIR/mnt/stay"
+	head -c 1M "$DIR/keep" >"$DIR/mnt/stay"
 	sync -f "$DIR/mnt"
-	[ "$(space "$DIR/d.vhd")" -gt $((38 << 10)) ] || fail "the image takes $(space "$DIR/d.vhd") KiB"
+	[ "$(space "$DIR/d.vhd")" -gt $((18 << 10)) ] || fail "the image takes $(space "$DIR/d.vhd") KiB"
 
 	rm "$DIR/mnt/go"
 	sync -f "$DIR/mnt"
 	fstrim "$DIR/mnt"
-	wait_for 10 takes_at_most $((20 << 10)) "$DIR/d.vhd"
-	cmp -n 5242880 "$DIR/mnt/keep" "$DIR/keep"
+	wait_for 10 takes_at_most $((10 << 10)) "$DIR/d.vhd"
+	cmp -n 2097152 "$DIR/mnt/keep" "$DIR/keep"
 	umount "$DIR/mnt"
 	tap_destroy "$MINOR"
 	check_vhd "$DIR/d.vhd"
@@ -87,7 +87,7 @@ test_fstrim_of_ext4() {
 	tap_create "vhd:$DIR/d.vhd"
 	e2fsck -fn "$DEV" >/dev/null || fail "e2fsck: status $?"
 	mount_on ext4 "$DEV" "$DIR/mnt"
-	cmp -n 3145728 "$DIR/mnt/stay" "$DIR/keep"
+	cmp -n 1048576 "$DIR/mnt/stay" "$DIR/keep"
 	umount "$DIR/mnt"
 	tap_destroy "$MINOR"
 }
@@ -101,7 +101,7 @@ test_discard_under_load() {
 	(fio_write "$DEV" $((MIB / 2))) &
 	fio=$!
 	while kill -0 "$fio" 2>/dev/null; do
-		dd if=/dev/zero of="$DEV" bs=1M seek=$((MIB / 2)) count=3 oflag=direct \
+		dd if=/dev/zero of="$DEV" bs=1M seek=$((MIB / 2)) count=2 oflag=direct \
 			conv=notrunc status=none
 		blkdiscard -o $((MIB / 2))M -l $((MIB / 2 - 1))M "$DEV"
 	done
@@ -123,9 +123,9 @@ test_raw_file() {
 	make_raw "$DIR/r.img" "$MIB"
 	tap_create "aio:$DIR/r.img"
 	fill "$DEV" r
-	blkdiscard -o 4M -l 8M "$DEV"
-	wait_for 10 takes_at_most $(((MIB - 8) << 10)) "$DIR/r.img"
-	expect_eq "$(tr -d '\0' <"$DEV" | wc -c)" $(((MIB - 8) << 20)) "bytes that are left"
+	blkdiscard -o 2M -l 4M "$DEV"
+	wait_for 10 takes_at_most $(((MIB - 4) << 10)) "$DIR/r.img"
+	expect_eq "$(tr -d '\0' <"$DEV" | wc -c)" $(((MIB - 4) << 20)) "bytes that are left"
 	tap_destroy "$MINOR"
 }
 

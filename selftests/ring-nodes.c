@@ -265,6 +265,28 @@ static void others_can_not_open_the_control_node(void)
 	CHECK(in_child(free_as_nobody, &minor) == EACCES);
 }
 
+static int use_as_nobody(void *fd)
+{
+	struct b2_handle h;
+	int control = *(int *)fd;
+
+	CHECK_OK(setuid(65534));
+	if (ioctl(control, B2_ALLOC_TAP, &h) == 0 || errno != EPERM)
+		return ENOTRECOVERABLE;
+	if (ioctl(control, B2_FREE_TAP, 0UL) == 0 || errno != EPERM)
+		return ENOTRECOVERABLE;
+	return 0;
+}
+
+static void a_control_node_handed_over_is_of_no_use(void)
+{
+	int fd = open(CONTROL_NODE, O_RDONLY);
+
+	CHECK(fd >= 0);
+	CHECK(in_child(use_as_nobody, &fd) == 0);
+	close(fd);
+}
+
 static const struct ktap_case cases[] = {
 	KTAP_CASE(misc_device_is_named_blktap_control),
 	KTAP_CASE(majors_are_those_of_proc_devices),
@@ -280,6 +302,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(free_with_the_ring_open),
 	KTAP_CASE(free_of_a_mapped_tap_posts_close),
 	KTAP_CASE(others_can_not_open_the_control_node),
+	KTAP_CASE(a_control_node_handed_over_is_of_no_use),
 };
 
 KTAP_MAIN(cases, &state_checks)

@@ -30,6 +30,14 @@ test_modes() {
 	done
 }
 
+test_nobody_can_write() {
+	requires setpriv
+	new_tap
+	cd /
+	expect_eq "$(setpriv --reuid=65534 --regid=65534 --clear-groups \
+		find "$CLASS/" "$TAP/" "$MISC/" -type f -writable)" "" "what nobody can write"
+}
+
 test_verbosity() {
 	local was
 

@@ -11,10 +11,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "supervise.h"
 #include "tap.h"
 
@@ -114,8 +116,12 @@ static void ready(const struct options *options, const char *error)
  */
 static void protect(void)
 {
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	int fd;
 
+	/* Later the privilege is gone, and images take memory. */
+	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
+		syslog(LOG_INFO, "RLIMIT_MEMLOCK: %m");
 	if (mlockall(MCL_CURRENT | MCL_FUTURE))
 		syslog(LOG_WARNING, "locking memory: %m");
 	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
@@ -176,7 +182,8 @@ static int start(struct tapdisk *tapdisk, struct vhd_error *error)
 		return deny(error, -err, "io_setup: %s%s", strerror(-err),
 			    err == -EAGAIN ? ": raise the sysctl fs.aio-max-nr" : "");
 	protect();
-	return control_init(tapdisk, error);
+	err = control_init(tapdisk, error);
+	return err ? err : confine(error);
 }
 
 /*

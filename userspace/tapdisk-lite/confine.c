@@ -30,8 +30,9 @@ static const int allowed[] = {
 	SCMP_SYS(getdents64), SCMP_SYS(lseek), SCMP_SYS(_llseek), SCMP_SYS(close),
 	/* memory, time, the log, the end */
 	SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
-	SCMP_SYS(futex), SCMP_SYS(futex_time64), SCMP_SYS(sysinfo), SCMP_SYS(getrandom),
-	SCMP_SYS(clock_gettime), SCMP_SYS(clock_gettime64), SCMP_SYS(gettimeofday),
+	SCMP_SYS(memfd_create), SCMP_SYS(futex), SCMP_SYS(futex_time64),
+	SCMP_SYS(sysinfo), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_gettime64), SCMP_SYS(gettimeofday),
 	SCMP_SYS(time), SCMP_SYS(connect), SCMP_SYS(send), SCMP_SYS(sendto),
 	SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigaction), SCMP_SYS(restart_syscall),
@@ -46,26 +47,7 @@ struct rule {
 	uint64_t value;
 };
 
-#define IOCTL(request)	{ SCMP_SYS(ioctl), 1, UINT32_MAX, request }
-#define FCNTL(command)	{ SCMP_SYS(fcntl), 1, UINT32_MAX, command }, \
-			{ SCMP_SYS(fcntl64), 1, UINT32_MAX, command }
-
 static const struct rule rules[] = {
-	IOCTL(BLKTAP_IOCTL_RESPOND),
-	IOCTL(BLKTAP_IOCTL_CREATE_DEVICE),
-	IOCTL(BLKTAP_IOCTL_SET_PARAMS),
-	IOCTL(BLKTAP_IOCTL_REMOVE_DEVICE),
-	IOCTL(BLKTAP_IOCTL_ADD_FILE),
-	IOCTL(BLKGETSIZE64),
-	IOCTL(BLKSSZGET),
-	IOCTL(BLKPBSZGET),
-	IOCTL(BLKDISCARD),
-	FCNTL(F_GETFL),
-	FCNTL(F_SETFL),
-	FCNTL(F_GETFD),
-	FCNTL(F_SETFD),
-	FCNTL(F_OFD_GETLK),
-	FCNTL(F_OFD_SETLK),
 	/* Files that exist. */
 	{ SCMP_SYS(open), 1, O_CREAT | __O_TMPFILE, 0 },
 	{ SCMP_SYS(openat), 2, O_CREAT | __O_TMPFILE, 0 },
@@ -73,6 +55,18 @@ static const struct rule rules[] = {
 	{ SCMP_SYS(mmap), 2, PROT_EXEC, 0 },
 	{ SCMP_SYS(mmap2), 2, PROT_EXEC, 0 },
 	{ SCMP_SYS(mprotect), 2, PROT_EXEC, 0 },
+	/* The module's own requests: 0xb0 to 0xbf of 'T', whatever their sizes. */
+	{ SCMP_SYS(ioctl), 1, 0xfff0, _IOC_TYPE(BLKTAP_IOCTL_ADD_FILE) << 8 | 0xb0 },
+};
+
+static const unsigned int ioctls[] = {
+	BLKTAP_IOCTL_RESPOND, BLKTAP_IOCTL_CREATE_DEVICE, BLKTAP_IOCTL_SET_PARAMS,
+	BLKTAP_IOCTL_REMOVE_DEVICE,
+	BLKGETSIZE64, BLKSSZGET, BLKPBSZGET, BLKDISCARD,
+};
+
+static const unsigned int fcntls[] = {
+	F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_OFD_GETLK, F_OFD_SETLK,
 };
 
 /* One that the architecture does not have is no matter. */
@@ -88,6 +82,19 @@ static int add_rule(scmp_filter_ctx filter, const struct rule *rule)
 	struct scmp_arg_cmp arg = SCMP_CMP(rule->arg, SCMP_CMP_MASKED_EQ, rule->mask, rule->value);
 
 	return add(filter, rule->call, 1, &arg);
+}
+
+/* Requests of ioctl() or fcntl(). */
+static int add_requests(scmp_filter_ctx filter, int call, const unsigned int *requests, size_t n)
+{
+	int err = 0;
+
+	while (n-- && !err) {
+		struct rule rule = { call, 1, UINT32_MAX, requests[n] };
+
+		err = add_rule(filter, &rule);
+	}
+	return err;
 }
 
 /* To the log, should it be started anew: not to those who would take orders from root. */
@@ -116,6 +123,12 @@ static int fill(scmp_filter_ctx filter)
 
 	if (!err)
 		err = add_abort(filter);
+	if (!err)
+		err = add_requests(filter, SCMP_SYS(ioctl), ioctls, ARRAY_SIZE(ioctls));
+	if (!err)
+		err = add_requests(filter, SCMP_SYS(fcntl), fcntls, ARRAY_SIZE(fcntls));
+	if (!err)
+		err = add_requests(filter, SCMP_SYS(fcntl64), fcntls, ARRAY_SIZE(fcntls));
 	for (size_t i = 0; i < ARRAY_SIZE(rules) && !err; i++)
 		err = add_rule(filter, &rules[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(allowed) && !err; i++)

@@ -254,12 +254,12 @@ void vhd_bitmap_forget(struct vhd_image *image, uint32_t block)
 	uint16_t index = layer->bitmap_of[block];
 	struct vhd_bitmap *bitmap;
 
-	layer->bitmap_of[block] = VHD_BITMAP_NONE;
-	if (index == VHD_BITMAP_FULL || index == VHD_BITMAP_NONE)
+	if (index == VHD_BITMAP_FULL || index == VHD_BITMAP_NONE) {
+		layer->bitmap_of[block] = VHD_BITMAP_NONE;
 		return;
+	}
 	bitmap = &image->cache.bitmaps[index];
-	vhd_keep_clear(image, bitmap);
-	bitmap->layer = NULL;
+	forget(bitmap, VHD_BITMAP_NONE);
 	TAILQ_REMOVE(&image->cache.idle, bitmap, link);
 	TAILQ_INSERT_HEAD(&image->cache.idle, bitmap, link);
 }

@@ -549,7 +549,7 @@ static void read_op_done(struct aio_op *op, int err)
 	read->err = err;
 }
 
-/* Neighbours are one I/O; one that fails fails for itself, as if it had been alone. */
+/* Neighbours are one I/O; what fails of it does so as if it had been alone. */
 static void test_joined_reads(void **state)
 {
 	const unsigned int n = 6;

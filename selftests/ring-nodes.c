@@ -44,7 +44,7 @@ static void misc_device_is_named_blktap_control(void)
 	CHECK_OK(stat(CONTROL_NODE, &st));
 	CHECK(S_ISCHR(st.st_mode));
 	CHECK(st.st_rdev == makedev(10, minor));
-	CHECK((st.st_mode & 0777) == 0600, "mode %o", st.st_mode);
+	CHECK((st.st_mode & 0777) == 0600 && !st.st_uid, "mode %o", st.st_mode);
 }
 
 static void majors_are_those_of_proc_devices(void)
@@ -71,6 +71,7 @@ static void ring_node_comes_and_goes_with_the_tap(void)
 	snprintf(node, sizeof(node), "/dev/xen/blktap-2/blktap%u", t.h.minor);
 	CHECK_OK(stat(node, &st));
 	CHECK(S_ISCHR(st.st_mode) && st.st_rdev == makedev(t.h.ring_major, t.h.minor));
+	CHECK((st.st_mode & 0777) == 0600 && !st.st_uid, "mode %o", st.st_mode);
 	tap_close(&t);
 	CHECK_OK(tap_free(t.h.minor));
 	CHECK_ERRNO(stat(node, &st), ENOENT);

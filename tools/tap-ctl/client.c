@@ -79,6 +79,8 @@ static const char *const command_names[BLKTAP_CMD_MAX + 1] = {
 	[BLKTAP_CMD_POOL_SET] = "set pool",
 	[BLKTAP_CMD_RECOVER] = "recover",
 	[BLKTAP_CMD_SET] = "set",
+	[BLKTAP_CMD_VBD_GET] = "list guests' disks",
+	[BLKTAP_CMD_VBD_SET] = "answer for a guest's disk",
 };
 
 /* --- what comes in --- */

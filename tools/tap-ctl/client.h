@@ -15,6 +15,18 @@
 struct client;
 
 /**
+ * struct vbd_ids - a guest's disk
+ * @domid: the guest
+ * @devid: which of its disks
+ */
+struct vbd_ids {
+	uint32_t domid;
+	uint32_t devid;
+};
+
+#define VBDS_MAX	16	/* as many as the kernel shows of a tap's */
+
+/**
  * struct request - a command to the kernel; a field that is 0 is not sent
  * @cmd: BLKTAP_CMD_*
  * @minor: the tap; -1 is not sent, 0 is
@@ -29,6 +41,9 @@ struct client;
  * @request_timeout: seconds, 0 for none; NULL: not sent
  * @on_timeout: BLKTAP_ON_TIMEOUT_*; NULL: not sent
  * @may_be_busy: that it fails with -EBUSY is not reported; this is for us
+ * @vbd: a guest's disk: always sent where given
+ * @error: a positive errno
+ * @text: why
  */
 struct request {
 	uint8_t cmd;
@@ -44,6 +59,9 @@ struct request {
 	const uint32_t *request_timeout;
 	const uint32_t *on_timeout;
 	bool may_be_busy;
+	const struct vbd_ids *vbd;
+	uint32_t error;
+	const char *text;
 };
 
 /**
@@ -51,6 +69,9 @@ struct request {
  * @cmd: BLKTAP_CMD_*
  * @has: bit n: attribute n is there; a field whose attribute is not is 0
  * @counters: by BLKTAP_C_*
+ * @vbd: DOMID and DEVID
+ * @vbds: guests' disks that are on a tap
+ * @nr_vbds: how many of them
  *
  * The other fields are the attributes of their names.
  */
@@ -72,6 +93,9 @@ struct message {
 	uint32_t on_timeout;
 	uint64_t capacity;
 	uint64_t counters[BLKTAP_C_MAX + 1];
+	struct vbd_ids vbd;
+	struct vbd_ids vbds[VBDS_MAX];
+	unsigned int nr_vbds;
 	char *name;
 	char *text;
 	char *disk;
@@ -117,7 +141,7 @@ void client_close(struct client *client);
 void client_on_interrupt(struct client *client, int fd, void (*fn)(void *arg), void *arg);
 
 /**
- * client_get() - ask for one thing: GET, ALLOC, POOL_GET, POOL_SET
+ * client_get() - ask for one thing: GET, ALLOC, POOL_GET, POOL_SET, VBD_SET
  * @client: the connection
  * @rq: the request
  * @fn: takes the answer, if the command has one; may be NULL
@@ -128,7 +152,7 @@ void client_on_interrupt(struct client *client, int fd, void (*fn)(void *arg), v
 int client_get(struct client *client, const struct request *rq, message_fn *fn, void *arg);
 
 /**
- * client_dump() - ask for all of a kind: GET, TAPDISK_GET, POOL_GET
+ * client_dump() - ask for all of a kind: GET, TAPDISK_GET, POOL_GET, VBD_GET
  * @client: the connection
  * @cmd: BLKTAP_CMD_*
  * @fn: takes each

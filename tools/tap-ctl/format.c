@@ -15,6 +15,9 @@ static const char *const event_names[] = {
 	[BLKTAP_EVENT_STALLED] = "stalled",
 	[BLKTAP_EVENT_NO_SPACE] = "no-space",
 	[BLKTAP_EVENT_GOES_ON] = "goes-on",
+	[BLKTAP_EVENT_VBD_WANTED] = "vbd-wanted",
+	[BLKTAP_EVENT_VBD_ADDED] = "vbd-added",
+	[BLKTAP_EVENT_VBD_REMOVED] = "vbd-removed",
 };
 
 static const char *const counter_names[BLKTAP_C_MAX + 1] = {
@@ -54,6 +57,10 @@ static void print_fields(FILE *out, const struct message *tap, const char *sep)
 {
 	const char *between = sep;
 
+	if (message_has(tap, BLKTAP_A_DOMID)) {
+		fprintf(out, "%sdomid=%u devid=%u", between, tap->vbd.domid, tap->vbd.devid);
+		between = " ";
+	}
 	if (message_has(tap, BLKTAP_A_PID)) {
 		fprintf(out, "%spid=%u", between, tap->pid);
 		between = " ";
@@ -152,12 +159,27 @@ struct json_object *format_counters(const struct message *msg)
 	return json;
 }
 
+static void add_vbds(struct json_object *json, const struct message *msg)
+{
+	struct json_object *array = json_object_new_array(), *vbd;
+
+	for (unsigned int i = 0; i < msg->nr_vbds; i++) {
+		vbd = json_object_new_object();
+		json_object_object_add(vbd, "domid", json_object_new_uint64(msg->vbds[i].domid));
+		json_object_object_add(vbd, "devid", json_object_new_uint64(msg->vbds[i].devid));
+		json_object_array_add(array, vbd);
+	}
+	json_object_object_add(json, "vbds", array);
+}
+
 struct json_object *format_json(const struct message *msg)
 {
 	struct json_object *json = json_object_new_object();
 
 	if (message_has(msg, BLKTAP_A_EVENT))
 		add_string(json, "event", event_name(msg->event));
+	add_number(json, msg, BLKTAP_A_DOMID, "domid", msg->vbd.domid);
+	add_number(json, msg, BLKTAP_A_DEVID, "devid", msg->vbd.devid);
 	add_number(json, msg, BLKTAP_A_PID, "pid", msg->pid);
 	add_number(json, msg, BLKTAP_A_MINOR, "minor", msg->minor);
 	add_number(json, msg, BLKTAP_A_STATE, "state", msg->state);
@@ -178,6 +200,8 @@ struct json_object *format_json(const struct message *msg)
 	add_string(json, "pool", msg->pool);
 	add_number(json, msg, BLKTAP_A_POOL_PAGES, "pages", msg->pool_pages);
 	add_number(json, msg, BLKTAP_A_POOL_FREE, "free", msg->pool_free);
+	if (msg->nr_vbds)
+		add_vbds(json, msg);
 	add_number(json, msg, BLKTAP_A_ERROR, "error", msg->error);
 	add_string(json, "text", msg->text);
 	if (message_has(msg, BLKTAP_A_COUNTERS))

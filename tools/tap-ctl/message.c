@@ -36,6 +36,9 @@ static struct nla_policy policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_RING_MODE] = { .type = NLA_FLAG },
 	[BLKTAP_A_REQUEST_TIMEOUT] = { .type = NLA_U32 },
 	[BLKTAP_A_ON_TIMEOUT] = { .type = NLA_U32 },
+	[BLKTAP_A_DOMID] = { .type = NLA_U32 },
+	[BLKTAP_A_DEVID] = { .type = NLA_U32 },
+	[BLKTAP_A_VBD] = { .type = NLA_NESTED },
 };
 
 #define FIELD(name)	offsetof(struct message, name)
@@ -62,6 +65,8 @@ static const struct {
 	{ BLKTAP_A_POOL_FREE, FIELD(pool_free) },
 	{ BLKTAP_A_REQUEST_TIMEOUT, FIELD(request_timeout) },
 	{ BLKTAP_A_ON_TIMEOUT, FIELD(on_timeout) },
+	{ BLKTAP_A_DOMID, FIELD(vbd.domid) },
+	{ BLKTAP_A_DEVID, FIELD(vbd.devid) },
 };
 
 void message_free(struct message *msg)
@@ -108,6 +113,26 @@ static void read_counters(struct message *msg, struct nlattr *nest)
 	}
 }
 
+/* The one attribute of which there may be several. */
+static void read_vbds(struct message *msg, struct nlmsghdr *nlh)
+{
+	struct genlmsghdr *hdr = genlmsg_hdr(nlh);
+	struct nlattr *attrs[BLKTAP_A_MAX + 1], *a;
+	int rem;
+
+	nla_for_each_attr(a, genlmsg_attrdata(hdr, 0), genlmsg_attrlen(hdr, 0), rem) {
+		struct vbd_ids *vbd = &msg->vbds[msg->nr_vbds];
+
+		if (nla_type(a) != BLKTAP_A_VBD || msg->nr_vbds == VBDS_MAX ||
+		    nla_parse_nested(attrs, BLKTAP_A_MAX, a, policy) ||
+		    !attrs[BLKTAP_A_DOMID] || !attrs[BLKTAP_A_DEVID])
+			continue;
+		vbd->domid = nla_get_u32(attrs[BLKTAP_A_DOMID]);
+		vbd->devid = nla_get_u32(attrs[BLKTAP_A_DEVID]);
+		msg->nr_vbds++;
+	}
+}
+
 int message_read(struct message *msg, struct nlmsghdr *nlh)
 {
 	struct nlattr *attrs[BLKTAP_A_MAX + 1];
@@ -126,6 +151,8 @@ int message_read(struct message *msg, struct nlmsghdr *nlh)
 		msg->capacity = nla_get_u64(attrs[BLKTAP_A_CAPACITY]);
 	if (attrs[BLKTAP_A_COUNTERS])
 		read_counters(msg, attrs[BLKTAP_A_COUNTERS]);
+	if (attrs[BLKTAP_A_VBD])
+		read_vbds(msg, nlh);
 	err = read_fields(msg, attrs);
 	if (err) {
 		message_free(msg);
@@ -147,7 +174,11 @@ int message_write(struct nl_msg *msg, const struct request *rq)
 	    (rq->pages && nla_put_u32(msg, BLKTAP_A_POOL_PAGES, rq->pages)) ||
 	    (rq->request_timeout &&
 	     nla_put_u32(msg, BLKTAP_A_REQUEST_TIMEOUT, *rq->request_timeout)) ||
-	    (rq->on_timeout && nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, *rq->on_timeout)))
+	    (rq->on_timeout && nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, *rq->on_timeout)) ||
+	    (rq->vbd && (nla_put_u32(msg, BLKTAP_A_DOMID, rq->vbd->domid) ||
+			 nla_put_u32(msg, BLKTAP_A_DEVID, rq->vbd->devid))) ||
+	    (rq->error && nla_put_u32(msg, BLKTAP_A_ERROR, rq->error)) ||
+	    (rq->text && nla_put_string(msg, BLKTAP_A_TEXT, rq->text)))
 		return -ENOMEM;
 	return 0;
 }

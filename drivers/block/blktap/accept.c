@@ -83,6 +83,7 @@ static void op_work(struct work_struct *work)
 		blktap_changed(tap);
 	}
 	mutex_unlock(&tap->lock);
+	blktap_vbd_clear(tap, op->cmd == BLKTAP_CMD_FREE);
 	op_tell(op);
 	complete_all(&op->done);
 	blktap_op_put(op);

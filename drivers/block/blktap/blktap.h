@@ -6,6 +6,7 @@
  * Locks, outermost first:
  *   mmap_lock > blktap.lock > gendisk.open_mutex > pools_lock > page lock >
  *   tap_ring.lock, tapdisk.lock
+ *   blktap.lock > vbds_lock
  * No user memory is touched under any of them, since that takes mmap_lock; the
  * ring's mmap and vm_ops, which run under mmap_lock, take spinlocks only.
  * The I/O path takes tap_ring.lock and nothing else.
@@ -29,6 +30,7 @@
 
 #include "compat.h"
 #include "layout.h"
+#include "vbd.h"
 
 #undef pr_fmt
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -494,6 +496,9 @@ struct blktap_tapdisk {
  * @wait: waiters for a change of any of this, or of the ring's
  * @no_open: the disk is going; protected by its open_mutex
  * @openers: opens of the disk and its partitions
+ * @nr_vbds: guests' disks that are tied to it; negative: none may be any more
+ * @autoclear: it was made for one, and goes when nobody is left
+ * @clear: sees to that
  * @pool_node: in the pool's list; protected by pools_lock
  * @direct: layout mode, or NULL; goes with the disk, or with the ring where
  *	there is none
@@ -530,6 +535,9 @@ struct blktap {
 
 	bool no_open;
 	atomic_t openers;
+	atomic_t nr_vbds;
+	bool autoclear;
+	struct delayed_work clear;
 	struct list_head pool_node;
 	struct tap_direct *direct;
 	struct blk_mq_tag_set tags;
@@ -865,6 +873,18 @@ void blktap_op_requester_gone(u32 portid);
 int blktap_op_init(void);
 void blktap_op_exit(void);
 
+/* vbd.c: guests' disks; see vbd.h for those who know them */
+void blktap_vbds_init(struct blktap *tap);
+bool blktap_has_vbd(struct blktap *tap);
+bool blktap_vbds_close(struct blktap *tap);
+void blktap_vbds_open(struct blktap *tap);
+void blktap_vbd_clear(struct blktap *tap, bool failed);
+int blktap_vbd_made(u32 domid, u32 devid, struct blktap *tap);
+int blktap_vbd_answer(u32 domid, u32 devid, int err, const char *text);
+unsigned int blktap_vbd_each(struct blktap *tap, unsigned int from,
+			     int (*fn)(struct blktap_vbd *vbd, void *arg),
+			     void *arg);
+
 /* control.c: the control node */
 int blktap_control_init(void);
 void blktap_control_exit(void);
@@ -875,6 +895,7 @@ struct sk_buff *blktap_netlink_done(struct blktap_op *op);
 void blktap_netlink_send(struct sk_buff *skb, u32 portid);
 void blktap_netlink_event(u32 event, struct blktap *tap, struct pid *pid);
 void blktap_netlink_notice(u32 event, struct blktap *tap, const char *text);
+void blktap_netlink_vbd_event(u32 event, const struct blktap_vbd *vbd);
 int blktap_netlink_init(void);
 void blktap_netlink_exit(void);
 

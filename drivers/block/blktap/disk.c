@@ -172,6 +172,7 @@ DISK_RELEASE(disk_release, disk)
 		return;
 	tap_ring_closed(&tap->ring);
 	wake_up_all(&tap->wait);
+	blktap_vbd_clear(tap, false);
 }
 
 static void disk_free(struct gendisk *disk)
@@ -493,8 +494,8 @@ static int disk_close_door(struct blktap *tap)
 
 	if (!mutex_trylock(&disk->open_mutex))
 		return -EBUSY;
-	if (atomic_read(&tap->openers) || !tap_ring_idle(&tap->ring) ||
-	    direct_needs_disk(tap))
+	if (atomic_read(&tap->openers) || blktap_has_vbd(tap) ||
+	    !tap_ring_idle(&tap->ring) || direct_needs_disk(tap))
 		err = -EBUSY;
 	else
 		tap->no_open = true;

@@ -13,10 +13,10 @@
 
 #include "blktap.h"
 #include "compat.h"
+#include "netlink.h"
 
-#define TAP_MSG_SIZE	(BLKTAP_NAME_MAX + 1024)	/* a tap, whole */
+#define TAP_MSG_SIZE	(BLKTAP_NAME_MAX + 1536)	/* a tap, whole */
 
-static struct genl_family blktap_family;
 static atomic_t taps_seq;	/* changes with the set of taps */
 
 static struct netlink_range_validation minor_range = {
@@ -58,22 +58,11 @@ static const struct nla_policy blktap_policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_ON_TIMEOUT]	= NLA_POLICY_MAX(NLA_U32,
 						 BLKTAP_ON_TIMEOUT_FAIL),
 	[BLKTAP_A_POOL_PAGES]	= NLA_POLICY_FULL_RANGE(NLA_U32, &pages_range),
+	[BLKTAP_A_DOMID]	= { .type = NLA_U32 },
+	[BLKTAP_A_DEVID]	= { .type = NLA_U32 },
+	[BLKTAP_A_ERROR]	= NLA_POLICY_MAX(NLA_U32, MAX_ERRNO),
+	[BLKTAP_A_TEXT]		= { .type = NLA_NUL_STRING, .len = 1023 },
 };
-
-static int refuse(struct genl_info *info, int attr, int err, const char *why)
-{
-	if (attr)
-		NL_SET_BAD_ATTR(info->extack, info->attrs[attr]);
-	info->extack->_msg = why;
-	return err;
-}
-
-static int may_change(struct sk_buff *skb, struct genl_info *info)
-{
-	if (netlink_capable(skb, CAP_SYS_ADMIN))
-		return 0;
-	return refuse(info, 0, -EPERM, "this needs CAP_SYS_ADMIN");
-}
 
 /* The tap that a message is about, with a reference; or an ERR_PTR. */
 static struct blktap *tap_of(struct genl_info *info)
@@ -179,17 +168,8 @@ static bool put_tap(struct sk_buff *skb, struct blktap *tap, pid_t pid)
 			    READ_ONCE(tap->ring.on_timeout)) &&
 	       (!tap->pool || !nla_put_string(skb, BLKTAP_A_POOL,
 					      kobject_name(&tap->pool->kobj))) &&
+	       blktap_netlink_put_vbds(skb, tap) &&
 	       (!tap->disk || put_gendisk(skb, tap));
-}
-
-static int end_msg(struct sk_buff *skb, void *head, bool fits)
-{
-	if (fits) {
-		genlmsg_end(skb, head);
-		return 0;
-	}
-	genlmsg_cancel(skb, head);
-	return -EMSGSIZE;
 }
 
 /* A tap as seen by the calling process, in whose namespace the pid is. */
@@ -291,7 +271,7 @@ static int doit_alloc(struct sk_buff *skb, struct genl_info *info)
 			      "another tap has this minor");
 	if (IS_ERR(tap))
 		return PTR_ERR(tap);
-	err = reply_tap(info, tap);
+	err = blktap_netlink_made_for_vbd(info, tap) ?: reply_tap(info, tap);
 	if (err)
 		undo_alloc(tap);
 	blktap_put(tap);
@@ -587,6 +567,12 @@ static const struct genl_ops blktap_genl_ops[] = {
 	}, {
 		.cmd	= BLKTAP_CMD_SET,
 		.doit	= doit_set,
+	}, {
+		.cmd	= BLKTAP_CMD_VBD_GET,
+		.dumpit	= blktap_netlink_vbd_dump,
+	}, {
+		.cmd	= BLKTAP_CMD_VBD_SET,
+		.doit	= blktap_netlink_vbd_set,
 	},
 	OP(FREE),
 	OP(ATTACH),
@@ -604,7 +590,7 @@ static const struct genl_multicast_group blktap_groups[] = {
 	{ .name = BLKTAP_GENL_MCGRP },
 };
 
-static struct genl_family blktap_family __ro_after_init = {
+struct genl_family blktap_family __ro_after_init = {
 	.name		= BLKTAP_GENL_NAME,
 	.version	= BLKTAP_GENL_VERSION,
 	.maxattr	= BLKTAP_A_MAX,
@@ -617,7 +603,7 @@ static struct genl_family blktap_family __ro_after_init = {
 	.n_mcgrps	= ARRAY_SIZE(blktap_groups),
 };
 
-static void multicast(struct sk_buff *skb)
+void blktap_netlink_multicast(struct sk_buff *skb)
 {
 	genlmsg_multicast_netns(&blktap_family, &init_net, skb, 0, 0,
 				GFP_KERNEL);
@@ -664,7 +650,7 @@ void blktap_netlink_event(u32 event, struct blktap *tap, struct pid *pid)
 		return;
 	head = genlmsg_put(skb, 0, 0, &blktap_family, 0, BLKTAP_CMD_EVENT);
 	if (head && !end_msg(skb, head, put_event(skb, event, tap, pid)))
-		multicast(skb);
+		blktap_netlink_multicast(skb);
 	else
 		nlmsg_free(skb);
 }
@@ -691,7 +677,7 @@ void blktap_netlink_notice(u32 event, struct blktap *tap, const char *text)
 	       !nla_put_u32(skb, BLKTAP_A_MINOR, tap->minor) &&
 	       (!text || !nla_put_string(skb, BLKTAP_A_TEXT, text));
 	if (head && !end_msg(skb, head, fits))
-		multicast(skb);
+		blktap_netlink_multicast(skb);
 	else
 		nlmsg_free(skb);
 }
@@ -733,7 +719,7 @@ struct sk_buff *blktap_netlink_done(struct blktap_op *op)
 	if (op->cmd != BLKTAP_CMD_STATS) {
 		event = done_msg(op, BLKTAP_EVENT_DONE, op->error);
 		if (event)
-			multicast(event);
+			blktap_netlink_multicast(event);
 	}
 	done = done_msg(op, 0, true);
 	return done ?: done_msg(op, 0, false);

@@ -310,6 +310,14 @@ static int op_sync(struct blktap_op *op)
 			     tap->minor) : 0;
 }
 
+static int op_await_guests(struct blktap_op *op)
+{
+	int err = op_wait(op, !blktap_has_vbd(op->tap));
+
+	return err ? op_fail(op, err, "tap %u: a guest still has its disk",
+			     op->tap->minor) : 0;
+}
+
 static bool op_disk_claimed(struct blktap_op *op)
 {
 	bool claimed;
@@ -334,6 +342,9 @@ static int op_close_disk(struct blktap_op *op)
 			return op_fail(op, -EBUSY,
 				       "tap %u: the disk is in use: unmount it first",
 				       tap->minor);
+		err = op_await_guests(op);
+		if (err)
+			return err;
 		err = op_wait(op, !atomic_read(&tap->openers));
 		if (err)
 			return op_fail(op, err, "tap %u: the disk is still open",
@@ -569,17 +580,22 @@ static int op_free(struct blktap_op *op)
 
 	op_stage(op, BLKTAP_STATE_SHUTDOWN_REQUESTED);
 	flush_work(&tap->detach);
-	err = op_close_disk(op);
+	err = op_close_disk(op) ?: op_await_guests(op);
 	if (!err && tap_ring_mapped(&tap->ring))
 		err = op_detach(op);
 	if (err)
 		return err;
 	mutex_lock(&tap->lock);
-	if (!tap->disk && tap_ring_remove(&tap->ring))
+	if (!blktap_vbds_close(tap)) {
+		err = op_fail(op, -EBUSY, "tap %u: a guest has just taken it",
+			      tap->minor);
+	} else if (!tap->disk && tap_ring_remove(&tap->ring)) {
 		tap->removed = true;
-	else
+	} else {
+		blktap_vbds_open(tap);
 		err = op_fail(op, -EBUSY, "tap %u: a tapdisk has just attached",
 			      tap->minor);
+	}
 	mutex_unlock(&tap->lock);
 	if (!err)
 		blktap_remove(tap);

@@ -464,7 +464,7 @@ struct blktap_recall {
 enum blktap_cmd {
 	BLKTAP_CMD_UNSPEC,
 	BLKTAP_CMD_GET,		/* MINOR -> a tap; dump: all taps */
-	BLKTAP_CMD_ALLOC,	/* [MINOR] -> a tap */
+	BLKTAP_CMD_ALLOC,	/* [MINOR] [DOMID DEVID] -> a tap */
 	BLKTAP_CMD_FREE,	/* MINOR [TIMEOUT]; DONE */
 	BLKTAP_CMD_TAPDISK_GET,	/* dump: PID and NR_TAPS of all tapdisks */
 	BLKTAP_CMD_ATTACH,	/* MINOR PID [TIMEOUT]; DONE */
@@ -481,6 +481,8 @@ enum blktap_cmd {
 	BLKTAP_CMD_RECALL,	/* MINOR [PID] [TIMEOUT]; DONE: commit, forget extents */
 	BLKTAP_CMD_RECOVER,	/* MINOR PID [TIMEOUT]: have it serve an orphan; DONE */
 	BLKTAP_CMD_SET,		/* MINOR [REQUEST_TIMEOUT] [ON_TIMEOUT] */
+	BLKTAP_CMD_VBD_GET,	/* dump: all guests' disks that are known */
+	BLKTAP_CMD_VBD_SET,	/* DOMID DEVID [ERROR TEXT]: its tap is made, or not */
 
 	__BLKTAP_CMD_MAX,
 	BLKTAP_CMD_MAX = __BLKTAP_CMD_MAX - 1
@@ -513,6 +515,9 @@ enum blktap_attr {
 	BLKTAP_A_RING_MODE,	/* flag: OPEN: not layout mode; a tap: it is not */
 	BLKTAP_A_REQUEST_TIMEOUT, /* u32: seconds; 0: none; default 120 */
 	BLKTAP_A_ON_TIMEOUT,	/* u32: enum blktap_on_timeout */
+	BLKTAP_A_DOMID,		/* u32: a guest */
+	BLKTAP_A_DEVID,		/* u32: which of its disks */
+	BLKTAP_A_VBD,		/* nest of DOMID and DEVID: is on this tap; many */
 
 	__BLKTAP_A_MAX,
 	BLKTAP_A_MAX = __BLKTAP_A_MAX - 1
@@ -583,6 +588,9 @@ enum blktap_event {
 	BLKTAP_EVENT_STALLED,		/* MINOR TEXT: what waits, and for how long */
 	BLKTAP_EVENT_NO_SPACE,		/* MINOR TEXT: writes wait for space */
 	BLKTAP_EVENT_GOES_ON,		/* MINOR: it is not stalled, there is space */
+	BLKTAP_EVENT_VBD_WANTED,	/* DOMID DEVID NAME [RDONLY]: make a tap */
+	BLKTAP_EVENT_VBD_ADDED,		/* DOMID DEVID MINOR: it is on this tap */
+	BLKTAP_EVENT_VBD_REMOVED,	/* DOMID DEVID [MINOR]: no longer, or gone */
 };
 
 #endif /* _UAPI_LINUX_BLKTAP_H */

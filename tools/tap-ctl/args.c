@@ -17,7 +17,7 @@
 #define MINOR_MAX	((1 << 20) - 1)
 #define FIELD(name)	offsetof(struct args, name)
 
-enum { KEY_JSON = 256, KEY_MODE, KEY_REQUEST_TIMEOUT, KEY_ON_TIMEOUT };
+enum { KEY_JSON = 256, KEY_MODE, KEY_REQUEST_TIMEOUT, KEY_ON_TIMEOUT, KEY_VBDS };
 
 const struct opt opt_pid = {
 	'p', OPT_NUMBER, "pid", "PID", "the tapdisk's process id", FIELD(pid), 1, INT_MAX,
@@ -84,6 +84,10 @@ const struct opt opt_file = {
 
 const struct opt opt_json = {
 	KEY_JSON, OPT_FLAG, "json", NULL, "print JSON", FIELD(json), 0, 0,
+};
+
+const struct opt opt_vbds = {
+	KEY_VBDS, OPT_FLAG, "vbds", NULL, "list guests' disks instead", FIELD(vbds), 0, 0,
 };
 
 const struct opt opt_pool = {

@@ -23,6 +23,7 @@
  * @rdonly: open the image read-only
  * @force: do not wait for what is in the way
  * @json: print JSON
+ * @vbds: guests' disks, not taps
  */
 struct args {
 	long pid;
@@ -40,6 +41,7 @@ struct args {
 	bool rdonly;
 	bool force;
 	bool json;
+	bool vbds;
 };
 
 enum opt_kind { OPT_FLAG, OPT_NUMBER, OPT_TEXT, OPT_WORD };
@@ -68,7 +70,8 @@ struct opt {
 };
 
 extern const struct opt opt_pid, opt_tapdisk, opt_minor, opt_image, opt_node, opt_rdonly,
-	opt_timeout, opt_force, opt_kill, opt_request_timeout, opt_on_timeout, opt_mode, opt_type, opt_file, opt_json, opt_pool, opt_pages;
+	opt_timeout, opt_force, opt_kill, opt_request_timeout, opt_on_timeout, opt_mode, opt_type,
+	opt_file, opt_json, opt_pool, opt_pages, opt_vbds;
 
 /**
  * struct command - a command
@@ -90,7 +93,8 @@ struct command {
 
 extern const struct command cmd_list, cmd_allocate, cmd_free, cmd_create, cmd_destroy, cmd_spawn,
 	cmd_attach, cmd_detach, cmd_open, cmd_close, cmd_pause, cmd_unpause, cmd_stats, cmd_major,
-	cmd_check, cmd_pool_get, cmd_pool_set, cmd_monitor, cmd_recover, cmd_handover, cmd_set;
+	cmd_check, cmd_pool_get, cmd_pool_set, cmd_monitor, cmd_recover, cmd_handover, cmd_set,
+	cmd_serve;
 
 /**
  * args_parse() - read a command's options

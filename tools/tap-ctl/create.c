@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "create.h"
 #include "image.h"
 #include "orphan.h"
 #include "report.h"
@@ -22,6 +22,7 @@
  * struct creation - a tap on its way
  * @client: the connection
  * @args: what is asked for
+ * @vbd: the guest's disk that it is for, or NULL
  * @name: the image
  * @signals: readable when we are asked to end, which waits until all is undone
  * @killed: we were, and have killed our tapdisk so that it does not take long
@@ -32,6 +33,7 @@
 struct creation {
 	struct client *client;
 	const struct args *args;
+	const struct vbd_ids *vbd;
 	char *name;
 	int signals;
 	bool killed;
@@ -57,7 +59,9 @@ static int print_path(struct creation *c)
 {
 	struct pollfd fd = { .fd = c->signals, .events = POLLIN };
 
-	return poll(&fd, 1, 0) > 0 ? -EINTR : say("%s\n", c->path);
+	if (poll(&fd, 1, 0) > 0)
+		return -EINTR;
+	return c->vbd ? 0 : say("%s\n", c->path);
 }
 
 /* What the tapdisk is at ends with it. */
@@ -112,18 +116,19 @@ static int create(struct creation *c)
 {
 	int err;
 
-	c->minor = step_allocate(c->client, c->args->node, c->path);
+	c->minor = c->vbd ? step_allocate_for(c->client, c->vbd) :
+			    step_allocate(c->client, c->args->node, c->path);
 	if (c->minor < 0)
 		return c->minor;
 	err = serve(c);
-	if (err)
+	if (err && !c->vbd)
 		step_free(c->client, c->minor, c->args->node, UNDO_TIMEOUT);
 	return err;
 }
 
-static int run_create(const struct args *args)
+int create_tap(const struct args *args, const struct vbd_ids *vbd)
 {
-	struct creation c = { .args = args };
+	struct creation c = { .args = args, .vbd = vbd };
 	sigset_t ends, before;
 	int err;
 
@@ -149,6 +154,11 @@ static int run_create(const struct args *args)
 out_client:
 	client_close(c.client);
 	return err;
+}
+
+static int run_create(const struct args *args)
+{
+	return create_tap(args, NULL);
 }
 
 static const struct opt *const create_opts[] = {

@@ -58,7 +58,7 @@ static void print_text(const struct taps *taps, const struct args *args)
 	for (size_t i = 0; i < taps->nr; i++) {
 		if (!wanted(&taps->at[i], args))
 			continue;
-		if (terminal)
+		if (terminal && !args->vbds)
 			format_tap_row(stdout, &taps->at[i]);
 		else
 			format_tap_line(stdout, &taps->at[i]);
@@ -67,27 +67,28 @@ static void print_text(const struct taps *taps, const struct args *args)
 
 static int run_list(const struct args *args)
 {
+	struct taps taps = { 0 };
 	struct client *client;
-	struct taps taps;
 	int err;
 
 	err = client_open(&client);
 	if (err)
 		return err;
-	err = taps_get(client, &taps);
-	client_close(client);
-	if (err)
-		return err;
-	if (args->json)
-		print_json(&taps, args);
+	if (args->vbds)
+		err = client_dump(client, BLKTAP_CMD_VBD_GET, taps_add, &taps);
 	else
+		err = taps_get(client, &taps);
+	client_close(client);
+	if (!err && args->json)
+		print_json(&taps, args);
+	else if (!err)
 		print_text(&taps, args);
 	taps_free(&taps);
-	return 0;
+	return err;
 }
 
 static const struct opt *const list_opts[] = {
-	&opt_pid, &opt_minor, &opt_type, &opt_file, &opt_json, NULL,
+	&opt_pid, &opt_minor, &opt_type, &opt_file, &opt_json, &opt_vbds, NULL,
 };
 
 const struct command cmd_list = {
@@ -97,7 +98,9 @@ const struct command cmd_list = {
 		 "pid=, minor=, state=, args= for each, of which those that do not apply are\n"
 		 "absent. Bits of state: 1 dead, 2 closed, 4 quiesce requested, 8 quiesced,\n"
 		 "0x10 pause requested, 0x20 paused, 0x40 shutdown requested, 0x200 resume\n"
-		 "failed, 0x400 orphaned (recover it), 0x800 stalled, 0x1000 no space.",
+		 "failed, 0x400 orphaned (recover it), 0x800 stalled, 0x1000 no space. With\n"
+		 "--vbds: domid= and devid= of each guest's disk that the kernel knows of,\n"
+		 "minor= of its tap, args= of one that waits for a tap.",
 	.opts = list_opts,
 	.run = run_list,
 };

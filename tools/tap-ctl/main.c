@@ -14,7 +14,8 @@
 static const struct command *const commands[] = {
 	&cmd_list,  &cmd_create,  &cmd_destroy, &cmd_pause, &cmd_unpause,  &cmd_stats,
 	&cmd_spawn, &cmd_allocate, &cmd_attach, &cmd_open,  &cmd_close,    &cmd_detach,
-	&cmd_free,  &cmd_recover, &cmd_handover, &cmd_set, &cmd_monitor, &cmd_pool_get, &cmd_pool_set, &cmd_major, &cmd_check,
+	&cmd_free,  &cmd_recover, &cmd_handover, &cmd_set, &cmd_monitor, &cmd_serve, &cmd_pool_get,
+	&cmd_pool_set, &cmd_major, &cmd_check,
 	NULL,
 };
 

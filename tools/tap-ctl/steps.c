@@ -33,6 +33,17 @@ int step_allocate(struct client *client, const char *node, char path[PATH_MAX])
 	return tap.minor;
 }
 
+int step_allocate_for(struct client *client, const struct vbd_ids *vbd)
+{
+	struct request alloc = { .cmd = BLKTAP_CMD_ALLOC, .minor = -1, .vbd = vbd };
+	struct message tap = { 0 };
+	int err;
+
+	err = client_get(client, &alloc, message_move, &tap);
+	message_free(&tap);
+	return err ?: (int)tap.minor;
+}
+
 int step_image(struct client *client, int minor, const char *image, char **name)
 {
 	struct message tap;

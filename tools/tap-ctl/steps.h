@@ -18,6 +18,15 @@
 int step_allocate(struct client *client, const char *node, char path[PATH_MAX]);
 
 /**
+ * step_allocate_for() - have a tap for a guest's disk, without a node
+ * @client: the connection
+ * @vbd: the disk
+ *
+ * Returns the minor, or a negative errno, reported.
+ */
+int step_allocate_for(struct client *client, const struct vbd_ids *vbd);
+
+/**
  * step_image() - look at an image's name, for a tap that must be there
  * @client: the connection
  * @minor: the tap

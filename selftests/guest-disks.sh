@@ -1,0 +1,192 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Guests' disks without guests (the module blktap-vbd-test): tied to taps, and given
+# taps by tap-ctl serve; what goes when, and what happens if two things do at once.
+. "$(dirname "$0")/lib/blktap.sh"
+
+VBD=/sys/devices/vbd-7-51712
+
+vbd_up() { # PARAMETER...
+	modprobe blktap-vbd-test "$@"
+	defer vbd_down
+}
+
+vbd_down() {
+	[ ! -e "$VBD" ] || rmmod blktap-vbd-test
+}
+
+serve_up() { # OPTION...
+	defer serve_down
+	serve_start "$@" || fail "$(cat "$DIR/serve.err")"
+}
+
+# Until it is ready, or has ended.
+serve_start() { # OPTION...
+	: >"$DIR/serve.out"
+	tap-ctl serve "$@" >"$DIR/serve.out" 2>"$DIR/serve.err" &
+	SERVE=$!
+	wait_for 10 serve_has_begun
+	[ -s "$DIR/serve.out" ]
+}
+
+serve_has_begun() {
+	[ -s "$DIR/serve.out" ] || [ ! -e "/proc/$SERVE" ]
+}
+
+serve_down() {
+	[ -e "/proc/$SERVE" ] || return 0
+	kill "$SERVE"
+	wait "$SERVE" || true
+}
+
+no_taps() {
+	[ -z "$(tap-ctl list)" ]
+}
+
+answered() {
+	[ "$(cat "$VBD/answer")" != none ]
+}
+
+test_a_tied_tap_stays() {
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	vbd_up
+	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712" "vbds, not tied"
+	echo "$(tap-ctl major):$MINOR" >"$VBD/tie"
+	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 minor=$MINOR" "vbds"
+	expect_eq "$(tap-ctl list -m "$MINOR" --json | jq -c '.[0].vbds')" \
+		'[{"domid":7,"devid":51712}]' "vbds of the tap"
+	expect_eq "$(readlink -f "$VBD/tap")" "$(readlink -f "$CLASS/blktap$MINOR")" "link to the tap"
+	expect_eq "$(readlink -f "$CLASS/blktap$MINOR/vbd-7-51712")" "$VBD" "link to the vbd"
+
+	# As if it were open, although it is not.
+	expect_fail 110 "guest" tap-ctl destroy -m "$MINOR" -t 1
+	expect_fail 110 "guest" tap-ctl close -m "$MINOR" -t 1
+	expect_eq "$(tap_state "$MINOR")" 0 "state after all that"
+	dd if=/dev/zero of="$DEV" bs=64K count=8 oflag=direct status=none
+
+	vbd_down
+	[ ! -e "$CLASS/blktap$MINOR/vbd-7-51712" ] || fail "the tap's link stays"
+	tap_destroy "$MINOR"
+}
+
+test_destroy_goes_on_when_the_guest_has_gone() {
+	local pid
+
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	vbd_up
+	echo "$(tap-ctl major):$MINOR" >"$VBD/tie"
+	tap-ctl destroy -m "$MINOR" -t 30 &
+	pid=$!
+	wait_for 5 tap_is_going
+	kill -0 "$pid"
+	vbd_down
+	wait "$pid"
+	expect_eq "$(tap-ctl list)" "" "taps"
+}
+
+tap_is_going() {
+	[ "$(tap_state "$MINOR")" = 0x40 ]
+}
+
+test_only_taps_are_tied() {
+	vbd_up
+	expect_write_fails "$VBD/tie" "1:0" "No such device or address"
+	expect_write_fails "$VBD/tie" "$(tap-ctl major):77" "No such device"
+}
+
+test_a_tap_on_demand() {
+	make_dynamic "$DIR/d.vhd" 8
+	serve_up --mode=ring
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	wait_for 20 answered
+	expect_eq "$(cat "$VBD/answer")" "0 $(tap-ctl major):0 " answer
+	expect_match "$(tap-ctl list)" "pid=[0-9]+ minor=0 state=0 args=vhd:$DIR/d.vhd" list
+	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 minor=0" "vbds"
+	[ ! -e "$NODES/tapdev0" ] || fail "there is a node, which nobody would remove"
+	# It goes with the guest, but not before its last opener.
+	exec {open}</dev/tda
+	vbd_down
+	tap-ctl list | grep -q minor=0 || fail "it went while it was open"
+	exec {open}<&-
+	wait_for 10 no_taps
+}
+
+test_a_read_only_tap_on_demand() {
+	make_raw "$DIR/r.img" 8
+	serve_up --mode=ring
+	vbd_up image="tap:tapdisk:aio:$DIR/r.img" rdonly=1
+	wait_for 20 answered
+	expect_eq "$(cat /sys/block/tda/ro)" 1 "read-only"
+	vbd_down
+	wait_for 10 no_taps
+}
+
+test_what_can_not_be_made_is_answered() {
+	serve_up --mode=ring
+	vbd_up image="tap:vhd:/no/such.vhd"
+	wait_for 20 answered
+	expect_match "$(cat "$VBD/answer")" "-2 0:0 .*/no/such.vhd.*No such file.*" answer
+	wait_for 10 no_taps
+	# It was told, once: another daemon does not try again.
+	serve_down
+	serve_up --mode=ring
+	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712" "vbds"
+	[ ! -s "$DIR/serve.err" ] || fail "$(cat "$DIR/serve.err")"
+}
+
+test_a_daemon_that_was_killed_is_replaced() {
+	make_dynamic "$DIR/d.vhd" 8
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 args=tap:vhd:$DIR/d.vhd" "vbds"
+	# One whose making was begun, and never ended.
+	serve_up --mode=ring
+	kill -KILL "$SERVE"
+	wait "$SERVE" 2>/dev/null || true
+	# Its children hold its lock until they have ended.
+	wait_for 10 serve_start --mode=ring
+	wait_for 20 answered
+	expect_eq "$(cut -d ' ' -f 1 <"$VBD/answer")" 0 answer
+	wait_for 10 one_tap
+	vbd_down
+	wait_for 10 no_taps
+}
+
+one_tap() {
+	[ "$(tap-ctl list | wc -l)" = 1 ]
+}
+
+# The guest goes while its tap is being made, at any point of that.
+test_guest_goes_while_its_tap_is_made() {
+	local i
+
+	make_dynamic "$DIR/d.vhd" 8
+	serve_up --mode=ring
+	for i in 0 1 2 3 5 8 13 20; do
+		modprobe blktap-vbd-test image="tap:vhd:$DIR/d.vhd"
+		sleep "0.$(printf %02d "$i")"
+		rmmod blktap-vbd-test
+	done
+	wait_for 20 no_taps
+	# And then all is as before.
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	wait_for 20 answered
+	expect_eq "$(cut -d ' ' -f 1 <"$VBD/answer")" 0 answer
+	vbd_down
+	wait_for 10 no_taps
+	check_vhd "$DIR/d.vhd"
+}
+
+# Paused, say for a snapshot, when the guest goes: freed all the same.
+test_guest_goes_while_its_tap_is_paused() {
+	make_dynamic "$DIR/d.vhd" 8
+	serve_up --mode=ring
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	wait_for 20 answered
+	tap-ctl pause -m 0
+	vbd_down
+	wait_for 20 no_taps
+}
+
+run_tests "$@"

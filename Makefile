@@ -3,6 +3,7 @@
 # make                   the kernel module, tapdisk and the tools
 # make modules           the kernel module; KDIR=DIR names the kernel's build tree
 # make install           tools, man pages, systemd's unit, under $(DESTDIR)$(PREFIX)
+# make install-xen       hotplug script and systemd unit, for disks of Xen guests
 # make modules_install   the module, under $(INSTALL_MOD_PATH)/lib/modules
 # make check             every test; TEST="NAME..." and KERNEL="stock uml kdbg xen" choose
 # make check-xen         those under Xen: guests with disks on taps
@@ -34,6 +35,7 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+XENSCRIPTDIR ?= /etc/xen/scripts
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 CFLAGS ?= -O2 -g
 
@@ -79,6 +81,12 @@ install: userspace
 	install -m 644 $(wildcard Documentation/*.8) $(DESTDIR)$(MANDIR)/man8
 	install -D -m 644 -t $(DESTDIR)$(UNITDIR) $(UNITS)
 	install -D -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPLETIONDIR)/tap-ctl
+
+install-xen:
+	install -D tools/xen/block-blktap $(DESTDIR)$(XENSCRIPTDIR)/block-blktap
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's#@SBINDIR@#$(SBINDIR)#' tools/xen/blktap-serve.service \
+		>$(DESTDIR)$(UNITDIR)/blktap-serve.service
 
 # --- kernel module -----------------------------------------------------------
 
@@ -139,7 +147,7 @@ build/vm/xen-initrd.cpio: selftests/xen/rootfs selftests/xen/initrd selftests/vm
 		build/kernels/xen/build/Makefile
 	$(call quiet,CPIO)selftests/xen/rootfs initrd $@
 
-build/vm/xen.img: build/vm/xen-initrd.cpio selftests/xen/guest-init build/vm/base.cpio \
+build/vm/xen.img: build/vm/xen-initrd.cpio tools/xen/block-blktap selftests/xen/guest-init build/vm/base.cpio \
 		build/vm/xen.cpio
 	$(call quiet,EXT4)selftests/xen/rootfs disk $@ build/vm/base.cpio build/vm/xen.cpio
 
@@ -170,5 +178,5 @@ lint: userspace tests
 clean:
 	rm -rf $(filter-out build/kernels,$(wildcard build/*))
 
-.PHONY: all help userspace install modules modules_install debug-kernels tests vm \
+.PHONY: all help userspace install install-xen modules modules_install debug-kernels tests vm \
 	check check-xen demo bench shell lint clean

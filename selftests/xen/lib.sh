@@ -99,3 +99,44 @@ guest_destroy_if_there() { # NAME
 xenstore_vbds() {
 	xenstore-ls -f /local/domain/0/backend/vbd 2>/dev/null | sed -n 's/ = .*//p'
 }
+
+# guest_paused NAME DISK...: a domain that has its devices and never runs.
+guest_paused() {
+	local name=$1
+	shift
+
+	guest_config "$name" none "$@"
+	xl create -p "$DIR/$name.cfg" >"$DIR/$name.xl" 2>&1 ||
+		{ cat "$DIR/$name.xl"; fail "xl create -p $name"; }
+	defer guest_paused_destroy "$name"
+}
+
+guest_paused_destroy() { # NAME
+	! xl domid "$1" >/dev/null 2>&1 || xl destroy "$1"
+}
+
+glue_up() {
+	modprobe xen-blkback-glue
+	defer glue_down
+}
+
+# Guests that are going hold it for a moment.
+glue_down() {
+	wait_for 10 rmmod xen-blkback-glue
+}
+
+# serve_up OPTION...: tap-ctl serve, until it is ready.
+serve_up() {
+	: >"$DIR/serve.out"
+	tap-ctl serve "$@" >"$DIR/serve.out" 2>"$DIR/serve.err" &
+	SERVE=$!
+	defer serve_down
+	wait_for 10 test -s "$DIR/serve.out"
+}
+
+serve_down() {
+	[ -e "/proc/${SERVE:-0}" ] || return 0
+	kill "$SERVE"
+	wait "$SERVE" || true
+	cat "$DIR/serve.err"
+}

@@ -7,6 +7,9 @@
 # make modules_install   the module, under $(INSTALL_MOD_PATH)/lib/modules
 # make check             every test; TEST="NAME..." and KERNEL="stock uml kdbg xen" choose
 # make check-xen         those under Xen: guests with disks on taps
+# make fuzz              the fuzzers for FUZZ_SECONDS (600) and with FUZZ_SEED
+# make stress            all at once, on 16 taps, for STRESS_SECONDS (1800)
+# make coverage          lines of the module that the tests on uml run; TEST chooses
 # make demo              a VHD served as a disk, step by step, in a VM
 # make bench             what it costs, beside other ways; SET="NAME..." chooses
 # make shell             a shell in the same VM, module loaded
@@ -100,10 +103,11 @@ KDIR ?= $(if $(KERNEL),build/kernels/$(firstword $(KERNEL))/build,$(running))
 # (include/config/kernel.release of packaged headers is not what uname -r says.)
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)
 arch = $(if $(shell grep -s CONFIG_UML=y $(KDIR)/include/config/auto.conf),um)
-kmod = build/kmod-$(release)$(addprefix -,$(arch))
+kmod = build/kmod-$(release)$(addprefix -,$(arch))$(if $(GCOV),-gcov)
 ksources = Kbuild $(shell find drivers include -name '*.[ch]' -o -name Kbuild)
 # A warning is an error where we test; a user's kernel may come with another compiler.
-strict = $(if $(KERNEL),UBSAN_SANITIZE=y KCFLAGS=-Werror BLKTAP_SELFTESTS=m)
+strict = $(if $(KERNEL),UBSAN_SANITIZE=y KCFLAGS=-Werror BLKTAP_SELFTESTS=m) \
+	$(addprefix GCOV_PROFILE=,$(GCOV))
 kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR)/$(kmod) KERNELRELEASE=$(release) \
 	$(addprefix ARCH=,$(arch)) $(strict)
 
@@ -162,6 +166,17 @@ check: userspace tests
 check-xen: userspace tests
 	+@scripts/check --kernel=xen $(TEST)
 
+chosen = $(if $(filter command,$(origin KERNEL)),$(KERNEL))
+
+fuzz:
+	+@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} selftests/vm/run --kernel=$(or $(chosen),uml) fuzz-ring fuzz-calls
+
+stress:
+	+@STRESS_SECONDS=$${STRESS_SECONDS:-1800} selftests/vm/run --kernel=$(or $(chosen),stock) stress
+
+coverage: userspace tests
+	+@scripts/coverage $(TEST)
+
 demo:
 	+@selftests/demo/run
 
@@ -179,4 +194,4 @@ clean:
 	rm -rf $(filter-out build/kernels,$(wildcard build/*))
 
 .PHONY: all help userspace install install-xen modules modules_install debug-kernels tests vm \
-	check check-xen demo bench shell lint clean
+	check check-xen fuzz stress coverage demo bench shell lint clean

@@ -91,7 +91,7 @@ static bool wait_child(pid_t pid, int seconds, int *status)
 }
 
 /* Returns the child's exit status, 128 + signal, or -1 for one that can't be killed. */
-static int run_child(const struct ktap_case *c)
+static int run_child(const struct ktap_case *c, int seconds)
 {
 	int status;
 	pid_t pid;
@@ -103,8 +103,8 @@ static int run_child(const struct ktap_case *c)
 		c->run();
 		exit(0);
 	}
-	if (!wait_child(pid, CASE_SECONDS * ktap_scale(), &status)) {
-		ktap_say("ran out of its %d s", CASE_SECONDS * ktap_scale());
+	if (!wait_child(pid, seconds, &status)) {
+		ktap_say("ran out of its %d s", seconds);
 		show_file(pid, "wchan");
 		show_file(pid, "stack");
 		kill(-pid, SIGKILL);
@@ -134,12 +134,12 @@ static bool is_wanted(const char *name, int argc, char **argv)
 /* Returns run_child()'s result; 1 also where only something was left behind. */
 static int run_case(int number, const struct ktap_case *c, const struct ktap_checks *checks)
 {
+	int rc, seconds = CASE_SECONDS * ktap_scale();
 	const char *left = NULL;
-	int rc;
 
 	if (checks && checks->before)
 		checks->before(c->name);
-	rc = run_child(c);
+	rc = run_child(c, seconds + (checks ? checks->seconds : 0));
 	if (checks && checks->after)
 		left = checks->after();
 	if (left) {

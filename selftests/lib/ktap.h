@@ -24,6 +24,7 @@ struct ktap_case {
 struct ktap_checks {
 	void (*before)(const char *name);
 	const char *(*after)(void);
+	int seconds;			/* that a case may take beyond the usual time */
 };
 
 /**

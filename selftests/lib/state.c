@@ -204,4 +204,4 @@ static const char *after(void)
 	return describe(what, sizeof(what)) ? what : NULL;
 }
 
-const struct ktap_checks state_checks = { before, after };
+const struct ktap_checks state_checks = { .before = before, .after = after };

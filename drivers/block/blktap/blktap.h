@@ -779,6 +779,43 @@ extern dev_t blktap_ring_dev;
 int blktap_chardev_init(void);
 void blktap_chardev_exit(void);
 
+/*
+ * fault.c: a grant is taken for stale, a part's I/O ends with EIO, a LAYOUTGET
+ * doesn't reach the tapdisk, responses take long
+ */
+enum tap_fault {
+	TAP_FAULT_GRANT,
+	TAP_FAULT_BACKEND,
+	TAP_FAULT_UPCALL,
+	TAP_FAULT_SLOW,
+	TAP_FAULTS
+};
+
+#ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
+bool tap_fault(enum tap_fault fault);
+void tap_fault_slow(void);
+int tap_fault_init(void);
+void tap_fault_exit(void);
+#else
+static inline bool tap_fault(enum tap_fault fault)
+{
+	return false;
+}
+
+static inline void tap_fault_slow(void)
+{
+}
+
+static inline int tap_fault_init(void)
+{
+	return 0;
+}
+
+static inline void tap_fault_exit(void)
+{
+}
+#endif
+
 /* stack.c: taps on taps */
 struct blktap *tap_stack_push(struct blktap *tap, struct file *file);
 void tap_stack_pop(struct blktap *below);

@@ -411,6 +411,7 @@ static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 {
 	switch (cmd) {
 	case BLKTAP_IOCTL_RESPOND:
+		tap_fault_slow();
 		return tap_ring_respond(tap);
 	case BLKTAP_IOCTL_CREATE_DEVICE:
 		return ioctl_create_device(tap, (void __user *)arg);

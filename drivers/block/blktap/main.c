@@ -9,6 +9,7 @@ static const struct {
 	int (*init)(void);
 	void (*exit)(void);
 } parts[] = {
+	{ tap_fault_init,	tap_fault_exit },
 	{ blktap_op_init,	blktap_op_exit },
 	{ blktap_disk_init,	blktap_disk_exit },
 	{ blktap_chardev_init,	blktap_chardev_exit },

@@ -282,12 +282,16 @@ static void ring_post(struct blktap *tap, struct tap_slot *slot)
 		tap_recover_post(tap, slot);
 		return;
 	}
-	memcpy(&ring->shared->ring[ring->req_prod % BLKTAP_RING_SIZE].req, &req,
-	       sizeof(req));
-	trace_blktap_post(tap, &req, slot->sector);
 	slot->state = SLOT_POSTED;
 	ring->owned--;
 	count_posted(&ring->count, slot);
+	if (slot->op == BLKTAP_OP_LAYOUTGET && tap_fault(TAP_FAULT_UPCALL)) {
+		spin_unlock(&ring->lock);
+		return;
+	}
+	memcpy(&ring->shared->ring[ring->req_prod % BLKTAP_RING_SIZE].req, &req,
+	       sizeof(req));
+	trace_blktap_post(tap, &req, slot->sector);
 	/* The tapdisk sees the request before it sees that there is one. */
 	smp_store_release(&ring->shared->req_prod, ++ring->req_prod);
 	spin_unlock(&ring->lock);

@@ -221,7 +221,7 @@ const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
 		queue_work(direct->wait_wq, &direct->sync);
 	mutex_lock(&direct->scratch_lock);
 	why = take_extents(tap, slot, nr_extents);
-	if (!why) {
+	if (!why && !tap_fault(TAP_FAULT_GRANT)) {
 		err = tap_layout_grant(&direct->layout, direct->scratch,
 				       nr_extents, slot->seq);
 		for (i = 0; trace_blktap_grant_enabled() && i < nr_extents; i++)

@@ -101,7 +101,7 @@ test_a_tap_on_demand() {
 	serve_up --mode=ring
 	vbd_up image="tap:vhd:$DIR/d.vhd"
 	wait_for 20 answered
-	expect_eq "$(cat "$VBD/answer")" "0 $(tap-ctl major):0 " answer
+	expect_content "$VBD/answer" "0 $(tap-ctl major):0 " answer
 	expect_match "$(tap-ctl list)" "pid=[0-9]+ minor=0 state=0 args=vhd:$DIR/d.vhd" list
 	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 minor=0" "vbds"
 	[ ! -e "$NODES/tapdev0" ] || fail "there is a node, which nobody would remove"

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 250
 # A tapdisk that is killed again and again under load, and a supervisor: no I/O fails,
 # and nothing is read but what was written.
 #

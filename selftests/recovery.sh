@@ -210,16 +210,21 @@ test_a_paused_tap_is_recovered_when_it_goes_on() {
 	tap_destroy "$MINOR"
 }
 
-# Writes to $DEV must wait, an event must tell of it, and they must go on.
-waits_for_space() { # MODE
-	local writer
-
+# A filesystem of 24 MiB on $DIR/small.
+small_fs() {
 	modprobe -q loop || true
 	mkdir "$DIR/small"
 	truncate -s 24M "$DIR/fs"
 	mkfs.ext4 -q "$DIR/fs"
 	mount -o loop "$DIR/fs" "$DIR/small"
 	defer umount "$DIR/small"
+}
+
+# Writes to $DEV must wait, an event must tell of it, and they must go on.
+waits_for_space() { # MODE
+	local writer
+
+	small_fs
 	make_dynamic "$DIR/small/d.vhd" 16
 	head -c 100M /dev/zero 2>/dev/null >"$DIR/small/ballast" || true
 	up "vhd:$DIR/small/d.vhd" "$1"
@@ -242,6 +247,29 @@ test_space_is_waited_for_in_ring_mode() {
 
 test_space_is_waited_for_in_layout_mode() {
 	waits_for_space layout
+}
+
+# Each request begins in a hole, which takes space, and ends in data.
+test_zeroes_that_find_no_space_are_not_skipped() {
+	local i zeroer
+
+	small_fs
+	make_raw "$DIR/small/r.img" 8
+	for i in $(seq 1 2 15); do
+		tr '\0' x </dev/zero | dd of="$DIR/small/r.img" bs=128K seek="$i" count=1 \
+			iflag=fullblock conv=notrunc status=none
+	done
+	head -c 100M /dev/zero 2>/dev/null >"$DIR/small/ballast" || true
+	up "aio:$DIR/small/r.img" layout
+	monitor_up
+	blkdiscard -z -l 2M "$DEV" &
+	zeroer=$!
+	wait_for 10 grep -q "^no-space minor=$MINOR " "$DIR/events"
+	expect_waits "$zeroer"
+	rm "$DIR/small/ballast"
+	wait "$zeroer"
+	expect_eq "$(head -c 2M "$DEV" | tr -d '\0' | wc -c)" 0 "bytes not zero"
+	tap_destroy "$MINOR"
 }
 
 # All taps of a tapdisk go over, under load.

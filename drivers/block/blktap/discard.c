@@ -203,7 +203,8 @@ void tap_zeroes(struct blktap *tap, struct request *rq)
 		}
 		nr = min(cmd->ext.last, end - 1) - sector + 1;
 		err = zeroes_part(tap, rq, sector, nr);
-		cmd->pos += nr << SECTOR_SHIFT;
+		if (!err)
+			cmd->pos += nr << SECTOR_SHIFT;
 	}
 	if (err)
 		tap_hit_fail(tap, rq, errno_to_blk_status(err));

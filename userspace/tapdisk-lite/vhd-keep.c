@@ -155,10 +155,28 @@ static int keep_restore(struct vhd_image *image, const struct vhd_keep *keep)
 	return err;
 }
 
+/* A copy: what is looked at once does not change any more. NULL: errno says why. */
+static struct vhd_keep *keep_read(int fd, size_t bytes)
+{
+	uint8_t *copy = malloc(bytes);
+
+	for (size_t at = 0; copy && at < bytes;) {
+		ssize_t n = pread(fd, copy + at, bytes - at, (off_t)at);
+
+		if (n <= 0) {
+			free(copy);
+			errno = n ? errno : EIO;
+			return NULL;
+		}
+		at += (size_t)n;
+	}
+	return (struct vhd_keep *)copy;
+}
+
 int vhd_keep_restore(struct image *base, int fd, struct vhd_error *error)
 {
 	struct vhd_image *image = container_of(base, struct vhd_image, image);
-	const struct vhd_keep *keep;
+	struct vhd_keep *keep;
 	struct stat st;
 	size_t bytes;
 	int err = 0;
@@ -171,13 +189,13 @@ int vhd_keep_restore(struct image *base, int fd, struct vhd_error *error)
 	bytes = (size_t)st.st_size;
 	if (bytes <= KEEP_HEAD)
 		return 0;
-	keep = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-	if (keep == MAP_FAILED)
+	keep = keep_read(fd, bytes);
+	if (!keep)
 		return deny(error, errno, "%s: what was kept of it: %s", image->chain->path,
 			    strerror(errno));
 	if (keep->nr && keep_valid(image, keep, bytes))
 		err = keep_restore(image, keep);
-	munmap((void *)keep, bytes);
+	free(keep);
 	return err ? deny(error, -err, "%s: setting the bits of what was written: %s",
 			  image->chain->path, strerror(-err)) : 0;
 }

@@ -652,6 +652,19 @@ static int op_recover_begin(struct blktap_op *op, bool *paused)
 	return err ?: op->name ? 0 : -ENOMEM;
 }
 
+static int op_recover_open(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	int err;
+
+	op->flags |= BLKTAP_ORDER_F_JOIN;
+	err = op_order_to(op, op->tapdisk, BLKTAP_ORDER_OPEN, op->name);
+	if (!err && !tap_ring_joined(&tap->ring))
+		err = op_fail(op, -EPROTO, "tap %u: tapdisk %d does not serve the disk",
+			      tap->minor, pid_nr(op->tapdisk->pid));
+	return err;
+}
+
 /* Attaches a tapdisk to an orphan, and has it open the image again. */
 static int op_recover(struct blktap_op *op)
 {
@@ -660,16 +673,17 @@ static int op_recover(struct blktap_op *op)
 	bool paused;
 	int err;
 
-	err = op_recover_begin(op, &paused) ?: op_attach(op);
-	if (err || paused)
+	err = op_recover_begin(op, &paused);
+	if (err)
 		return err;
-	op->flags |= BLKTAP_ORDER_F_JOIN;
-	err = op_order_to(op, op->tapdisk, BLKTAP_ORDER_OPEN, op->name);
-	if (!err && !tap_ring_joined(&tap->ring))
-		err = op_fail(op, -EPROTO, "tap %u: tapdisk %d does not serve the disk",
-			      tap->minor, pid_nr(op->tapdisk->pid));
+	err = op_attach(op);
+	if (!err && !paused)
+		err = op_recover_open(op);
+	else if (err != -ETIMEDOUT)
+		return err;
 	if (!err || tap_ring_joined(&tap->ring))
 		return err;
+	/* Also one that was late to attach. */
 	blktap_tapdisk_order(op->tapdisk, tap, BLKTAP_ORDER_DETACH, 0, NULL,
 			     jiffies + OP_GRACE, &text);
 	kfree(text);

@@ -104,6 +104,9 @@ static void zero_part(struct request *rq, unsigned int pos, unsigned int len)
 static bool part_done(struct tap_cmd *cmd, unsigned int len)
 {
 	cmd->pos += len;
+	/* The next part has the whole time to wait for the tapdisk. */
+	if (!cmd->retried)
+		cmd->since = 0;
 	return cmd->pos == blk_rq_bytes(blk_mq_rq_from_pdu(cmd));
 }
 

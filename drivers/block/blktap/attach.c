@@ -181,7 +181,8 @@ static void free_if_wanted(struct blktap *tap)
 {
 	struct blktap_op *op;
 
-	if (!READ_ONCE(tap->free_wanted))
+	/* A disk waits for the next tapdisk. */
+	if (!READ_ONCE(tap->free_wanted) || READ_ONCE(tap->disk))
 		return;
 	op = blktap_op_alloc(tap, BLKTAP_CMD_FREE, BLKTAP_TIMEOUT);
 	if (!op)

@@ -488,7 +488,8 @@ struct blktap_tapdisk {
  * @flags: BLKTAP_DEVICE_* of the disk
  * @kept: what the tapdisk wants the next one to have, or NULL
  * @tapdisk: the registered tapdisk that it is attached to, or NULL
- * @free_wanted: it is to be freed when its tapdisk lets go (FREE_TAP)
+ * @free_wanted: it is to be freed when its tapdisk lets go (FREE_TAP); not if that
+ *	serves a disk after all
  * @pool: the pool it is in
  * @op: the operation under way, or NULL
  * @cancel: it is to give up: one that can't wait is next

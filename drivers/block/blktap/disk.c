@@ -317,6 +317,7 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 	tap->no_open = false;
 	atomic_set(&tap->openers, 0);
 	WRITE_ONCE(tap->disk, disk);
+	WRITE_ONCE(tap->free_wanted, false);
 	tap_ring_join(tap, params->flags & BLKTAP_DEVICE_ERRNO);
 
 	get_device(&tap->dev);
@@ -387,6 +388,7 @@ static int disk_join(struct blktap *tap, struct blktap_params *params)
 		set_capacity_and_notify(tap->disk, params->capacity);
 	if (tap->direct)
 		tap->direct->release = params->flags & BLKTAP_DEVICE_RELEASE;
+	WRITE_ONCE(tap->free_wanted, false);
 	tap_ring_join(tap, params->flags & BLKTAP_DEVICE_ERRNO);
 	return 0;
 }

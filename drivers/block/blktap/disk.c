@@ -537,6 +537,8 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	put_disk(disk);
 	tap_recover_stop(tap);
 	blk_mq_free_tag_set(&tap->tags);
+	/* A RESPOND may still look at an answer: what is the kernel's ends soon. */
+	wait_event(tap->wait, !READ_ONCE(tap->ring.owned));
 	tap_direct_open(tap);
 	tap_direct_free(tap);
 	tap_recover_keep(tap, -1);

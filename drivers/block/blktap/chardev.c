@@ -339,8 +339,11 @@ static int ioctl_remove_device(struct blktap *tap)
 	int err;
 
 	mutex_lock(&tap->lock);
+	/* One that has not joined can't commit what its forerunner's left dirty. */
+	if (tap->disk && !tap->dead && !tap_ring_joined(&tap->ring))
+		err = -EBUSY;
 	/* One that is told to let go of a disk that it did not take over in time. */
-	if (tap->op && tap->op->cmd == BLKTAP_CMD_RECOVER)
+	else if (tap->op && tap->op->cmd == BLKTAP_CMD_RECOVER)
 		err = -EBUSY;
 	else
 		err = blktap_disk_remove(tap, false);

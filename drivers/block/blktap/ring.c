@@ -820,13 +820,14 @@ bool tap_ring_drained(struct tap_ring *ring)
 	return drained;
 }
 
-/* And none waits. */
+/* And none waits, nor a commit. */
 bool tap_ring_idle(struct tap_ring *ring)
 {
 	bool idle;
 
 	spin_lock(&ring->lock);
-	idle = !ring->busy && !ring->nr_waiting && !ring->nr_retry;
+	idle = !ring->busy && !ring->nr_waiting && !ring->nr_retry &&
+	       !ring->commit;
 	spin_unlock(&ring->lock);
 	return idle;
 }

@@ -171,9 +171,8 @@ static int layout_mmap(struct blktap *tap, struct vm_area_struct *vma)
 	return 0;
 }
 
-static int ring_mmap(struct file *file, struct vm_area_struct *vma)
+static int ring_mmap_do(struct blktap *tap, struct vm_area_struct *vma)
 {
-	struct blktap *tap = file->private_data;
 	int err;
 
 	if (vma->vm_pgoff == BLKTAP_LAYOUT_PGOFF)
@@ -187,6 +186,16 @@ static int ring_mmap(struct file *file, struct vm_area_struct *vma)
 		return err;
 	vma->vm_ops = &ring_vm_ops;
 	return 0;
+}
+
+/* In a recovery: memory for the next tapdisk must not wait for the disk. */
+static int ring_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	unsigned int noio = memalloc_noio_save();
+	int err = ring_mmap_do(file->private_data, vma);
+
+	memalloc_noio_restore(noio);
+	return err;
 }
 
 static __poll_t ring_poll(struct file *file, poll_table *wait)

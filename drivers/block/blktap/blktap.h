@@ -821,6 +821,7 @@ static inline void tap_fault_exit(void)
 struct blktap *tap_stack_push(struct blktap *tap, struct file *file);
 void tap_stack_pop(struct blktap *below);
 void tap_stack_reset(struct blktap *tap);
+bool tap_stack_is_on(struct file *file);
 
 /* disk.c: the block device */
 extern int blktap_disk_major;

@@ -362,6 +362,20 @@ static int ioctl_remove_device(struct blktap *tap)
 	return err;
 }
 
+/*
+ * Locks the tap for what is dropped when its tapdisk detaches: after that it must
+ * not come back. Return: 0, or -EIO: the ring has failed, or is being unmapped.
+ */
+static int lock_live(struct blktap *tap)
+{
+	mutex_lock(&tap->lock);
+	if (tap_ring_live(&tap->ring) &&
+	    tap_ring_mapped_by(&tap->ring, current->mm))
+		return 0;
+	mutex_unlock(&tap->lock);
+	return -EIO;
+}
+
 static int ioctl_add_file(struct blktap *tap, void __user *arg)
 {
 	struct blktap_file file;
@@ -369,7 +383,9 @@ static int ioctl_add_file(struct blktap *tap, void __user *arg)
 
 	if (copy_from_user(&file, arg, sizeof(file)))
 		return -EFAULT;
-	mutex_lock(&tap->lock);
+	err = lock_live(tap);
+	if (err)
+		return err;
 	err = tap_direct_add_file(tap, &file);
 	mutex_unlock(&tap->lock);
 	if (!err && copy_to_user(arg, &file, sizeof(file)))
@@ -399,7 +415,9 @@ static int ioctl_keep(struct blktap *tap, void __user *arg)
 		return -EFAULT;
 	if (keep.__pad)
 		return -EINVAL;
-	mutex_lock(&tap->lock);
+	err = lock_live(tap);
+	if (err)
+		return err;
 	err = tap_recover_keep(tap, keep.fd);
 	mutex_unlock(&tap->lock);
 	return err;

@@ -515,25 +515,35 @@ static void retry_work(struct work_struct *work)
 
 /* --- what the next tapdisk is to have --- */
 
+static int kept_check(struct file *file)
+{
+	if (!S_ISREG(file_inode(file)->i_mode))
+		return -EINVAL;
+	return tap_stack_is_on(file) ? -ELOOP : 0;
+}
+
 /**
  * tap_recover_keep - keep a file for the next tapdisk, and no other any more
  * @tap: the tap, locked
  * @fd: of the caller; -1: none
  *
- * Only what can't hold the tap itself. Return: 0, -EBADF, -EINVAL.
+ * Only what can't hold the tap itself. Return: 0, -EBADF, -EINVAL; -ELOOP for a
+ * file on a tap.
  */
 int tap_recover_keep(struct blktap *tap, int fd)
 {
 	struct file *file = NULL;
+	int err;
 
 	lockdep_assert_held(&tap->lock);
 	if (fd != -1) {
 		file = fget(fd);
 		if (!file)
 			return -EBADF;
-		if (!S_ISREG(file_inode(file)->i_mode)) {
+		err = kept_check(file);
+		if (err) {
 			fput(file);
-			return -EINVAL;
+			return err;
 		}
 	}
 	swap(tap->kept, file);

@@ -24,6 +24,12 @@ static struct blktap *tap_under(struct file *file)
 	return bdev ? blktap_disk_tap(bdev->bd_disk) : NULL;
 }
 
+/* Does a file lie on a tap? */
+bool tap_stack_is_on(struct file *file)
+{
+	return tap_under(file);
+}
+
 /**
  * tap_stack_push - a tap is to stand on a file
  * @tap: the tap

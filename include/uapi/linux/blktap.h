@@ -415,7 +415,8 @@ struct blktap_file {
 
 /**
  * struct blktap_keep - KEEP: what a tapdisk wants the next one to have; KEPT: have it
- * @fd: KEEP: a regular file, a memfd say, in the place of the one before; -1: none.
+ * @fd: KEEP: a regular file, a memfd say, in the place of the one before; -1: none;
+ *	-ELOOP for one on a tap's disk
  *	KEPT: out: a new descriptor of it
  * @__pad: 0
  *

@@ -40,19 +40,35 @@ static struct tap_cmd *rq_cmd(struct request *rq)
 
 /* --- the tapdisk has gone --- */
 
+/* Its next tapdisk has the whole time again, but not for what may just fail. */
+static void clock_restart(struct tap_cmd *cmd)
+{
+	if (!cmd->retried)
+		cmd->since = jiffies ?: 1;
+}
+
 /* Context: tap_ring.lock. Takes from a slot what has to be asked again. */
-static void lost_take(struct tap_ring *ring, struct tap_slot *slot,
+static void lost_take(struct blktap *tap, struct tap_slot *slot,
 		      struct tap_ended *lost)
 {
+	struct tap_ring *ring = &tap->ring;
+	struct tap_cmd *cmd;
+
 	tap_ended_take(ring, slot, lost);
-	if (lost->rq)
+	list_for_each_entry(cmd, &lost->parked, node)
+		clock_restart(cmd);
+	if (lost->rq) {
 		rq_cmd(lost->rq)->again = true;
+		clock_restart(rq_cmd(lost->rq));
+	}
 	if (!lost->commit)
 		return;
 	/* Still waited for: it only has no slot any more. */
 	lost->commit->posted = false;
+	lost->commit->since = jiffies;
 	ring->commit = lost->commit;
 	lost->commit = NULL;
+	tap_recover_watch(tap);
 }
 
 static void lost_again(struct blktap *tap, struct tap_ended *lost)
@@ -83,7 +99,7 @@ void tap_recover_post(struct blktap *tap, struct tap_slot *slot)
 	if (failed)
 		tap_ended_take(ring, slot, &lost);
 	else
-		lost_take(ring, slot, &lost);
+		lost_take(tap, slot, &lost);
 	tap_ring_done(tap, slot);
 	spin_unlock(&ring->lock);
 	if (failed)
@@ -111,7 +127,7 @@ void tap_recover_lost(struct blktap *tap)
 
 		if (slot->state != SLOT_POSTED)
 			continue;
-		lost_take(ring, slot, &lost[nr++]);
+		lost_take(tap, slot, &lost[nr++]);
 		ring->owned++;
 		tap_ring_done(tap, slot);
 	}
@@ -307,6 +323,8 @@ static void watch_ring(struct watch *w, struct tap_ring *ring)
 	lockdep_assert_held(&ring->lock);
 	w->limit = READ_ONCE(ring->timeout) * HZ;
 	w->fail = !ring->joined || ring->on_timeout == BLKTAP_ON_TIMEOUT_FAIL;
+	/* What the kernel is copying may be the tapdisk's a moment later. */
+	w->any = ring->busy || ring->commit;
 	for (i = 0; i < BLKTAP_RING_SIZE; i++)
 		if (ring->slots[i].state == SLOT_POSTED)
 			watch_slot(w, ring, &ring->slots[i]);

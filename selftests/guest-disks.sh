@@ -157,6 +157,44 @@ one_tap() {
 	[ "$(tap-ctl list | wc -l)" = 1 ]
 }
 
+# Somebody gives the guest a tap of his own meanwhile: that one counts.
+test_another_tap_than_the_one_being_made() {
+	local made="domid=7 devid=51712 minor=1 args=tap:vhd:$DIR/d.vhd"
+
+	make_dynamic "$DIR/d.vhd" 8
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	slow_tapdisk "$DIR/slow"
+	TAPDISK=$DIR/slow serve_up --mode=ring
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	wait_for 20 vbds_are "$made"
+	echo "$(tap-ctl major):$MINOR" >"$VBD/tie"
+	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 minor=$MINOR" "vbds"
+	touch "$DIR/go"
+	wait_for 20 test -s "$DIR/serve.err"
+	wait_for 20 one_tap
+	expect_eq "$(cat "$VBD/answer")" none answer
+	vbd_down
+	tap_destroy "$MINOR"
+}
+
+vbds_are() { # LINE
+	[ "$(tap-ctl list --vbds)" = "$1" ]
+}
+
+# slow_tapdisk PROGRAM: a tapdisk that does not start before there is $DIR/go.
+slow_tapdisk() {
+	local real
+
+	real=$(type -P tapdisk)
+	cat >"$1" <<-SCRIPT
+		#!/bin/bash
+		until [ -e "$DIR/go" ]; do sleep 0.1; done
+		exec "$real" "\$@"
+	SCRIPT
+	chmod +x "$1"
+}
+
 # The guest goes while its tap is being made, at any point of that.
 test_guest_goes_while_its_tap_is_made() {
 	local i

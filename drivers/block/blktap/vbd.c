@@ -184,6 +184,9 @@ int blktap_vbd_tie(struct blktap_vbd *vbd, dev_t disk)
 	if (!tap)
 		return -ENODEV;
 	mutex_lock(&vbds_lock);
+	/* One that was made for it, but comes too late, is given up. */
+	if (vbd->tap != tap && !vbd->answered)
+		untie(vbd);
 	if (vbd->gone)
 		err = -ENODEV;
 	else if (!vbd->tap)
@@ -209,7 +212,7 @@ void blktap_vbd_del(struct blktap_vbd *vbd)
 	vbd->gone = true;
 	if (vbd->tap)
 		untie(vbd);
-	else if (vbd->image && !list_empty(&vbd->node))
+	else if (!list_empty(&vbd->node) && vbd->image)
 		blktap_netlink_vbd_event(BLKTAP_EVENT_VBD_REMOVED, vbd);
 	list_del_init(&vbd->node);
 	mutex_unlock(&vbds_lock);

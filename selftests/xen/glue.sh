@@ -60,6 +60,8 @@ test_tap_made_on_demand() {
 	domid=$(xl domid demand)
 	minor=$(tap-ctl list --vbds | sed -n "s/domid=$domid devid=51712 minor=//p")
 	[ -n "$minor" ] || fail "no tap for the root disk: $(tap-ctl list --vbds)"
+	expect_eq "$(xenstore-read "/local/domain/0/backend/vbd/$domid/51712/physical-device-path")" \
+		"/dev/$(disk_name "$minor")" "physical-device-path"
 
 	# The historical spelling, while the guest runs.
 	xl block-attach demand "$(on_demand xvdb "tapdisk:aio:$DIR/data.img")"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 400
-# Xen's own tools, unmodified: guests whose disks come from xl's script=block-tap.
+# Xen's own tools, unmodified: guests whose disks come from xl's script=block-tap,
+# with xen-blkback-glue and without.
 # shellcheck source=selftests/xen/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -11,14 +12,21 @@ by_script() { # VDEV IMAGE: xl's description of a disk
 
 # The guest's root is a child of an image that nobody can write.
 test_root_from_a_differencing_vhd() {
+	local domid
+
 	make_child "$DIR/root.vhd" /lab/root.vhd
 	make_dynamic "$DIR/data.vhd" 32
 	guest_start one files,xvdb "$(by_script xvda "vhd:$DIR/root.vhd")"
 	guest_says one "up on /dev/xvda"
 	guest_says one "files: passed"
 
+	# The glue finds what is there, and what comes.
+	glue_up
+	domid=$(xl domid one)
+	wait_for 10 vbds_are "$domid/51712"
 	xl block-attach one "$(by_script xvdb "vhd:$DIR/data.vhd")"
 	expect_eq "$(tap-ctl list | wc -l)" 2 "taps of a guest with two disks"
+	wait_for 10 vbds_are "$domid/51712 $domid/51728"
 	guest_says one "xvdb came: 65536 sectors"
 	guest_says one "fio /dev/xvdb: passed"
 	xl block-detach one xvdb
@@ -31,6 +39,11 @@ test_root_from_a_differencing_vhd() {
 	check_vhd "$DIR/root.vhd"
 	check_vhd "$DIR/data.vhd"
 	guest_files_are_there "$DIR/root.vhd" one
+}
+
+vbds_are() { # DOMID/DEVID...: the guests' disks that are on taps
+	[ "$(tap-ctl list --vbds | sed -n 's/domid=\(.*\) devid=\(.*\) minor=.*/\1\/\2/p' |
+		sort | paste -s -d ' ')" = "$1" ]
 }
 
 # guest_files_are_there VHD NAME: what job files wrote, with the sums that it said.

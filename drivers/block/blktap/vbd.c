@@ -6,6 +6,7 @@
  */
 #include <linux/device.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
@@ -20,6 +21,19 @@
  */
 static DEFINE_MUTEX(vbds_lock);
 static LIST_HEAD(vbds);
+
+/* What is allocated under it does not wait for I/O either: that may be a tap's. */
+static unsigned int lock_vbds(void)
+{
+	mutex_lock(&vbds_lock);
+	return memalloc_noio_save();
+}
+
+static void unlock_vbds(unsigned int noio)
+{
+	memalloc_noio_restore(noio);
+	mutex_unlock(&vbds_lock);
+}
 
 /* Whether a vbd is tied to the tap. */
 bool blktap_has_vbd(struct blktap *tap)
@@ -152,15 +166,16 @@ static void untie(struct blktap_vbd *vbd)
 int blktap_vbd_add(struct blktap_vbd *vbd)
 {
 	int err = -ENODEV;
+	unsigned int noio;
 
-	mutex_lock(&vbds_lock);
+	noio = lock_vbds();
 	if (!vbd->gone) {
 		list_add_tail(&vbd->node, &vbds);
 		if (vbd->image)
 			blktap_netlink_vbd_event(BLKTAP_EVENT_VBD_WANTED, vbd);
 		err = 0;
 	}
-	mutex_unlock(&vbds_lock);
+	unlock_vbds(noio);
 	return err;
 }
 EXPORT_SYMBOL_GPL(blktap_vbd_add);
@@ -176,6 +191,7 @@ EXPORT_SYMBOL_GPL(blktap_vbd_add);
 int blktap_vbd_tie(struct blktap_vbd *vbd, dev_t disk)
 {
 	struct blktap *tap;
+	unsigned int noio;
 	int err = 0;
 
 	if (MAJOR(disk) != blktap_disk_major)
@@ -183,7 +199,7 @@ int blktap_vbd_tie(struct blktap_vbd *vbd, dev_t disk)
 	tap = blktap_get(MINOR(disk));
 	if (!tap)
 		return -ENODEV;
-	mutex_lock(&vbds_lock);
+	noio = lock_vbds();
 	/* One that was made for it, but comes too late, is given up. */
 	if (vbd->tap != tap && !vbd->answered)
 		untie(vbd);
@@ -194,7 +210,7 @@ int blktap_vbd_tie(struct blktap_vbd *vbd, dev_t disk)
 	/* Whoever has made this one: another is not asked for any more. */
 	if (!err)
 		vbd->answered = true;
-	mutex_unlock(&vbds_lock);
+	unlock_vbds(noio);
 	blktap_put(tap);
 	return err;
 }
@@ -208,14 +224,16 @@ EXPORT_SYMBOL_GPL(blktap_vbd_tie);
  */
 void blktap_vbd_del(struct blktap_vbd *vbd)
 {
-	mutex_lock(&vbds_lock);
+	unsigned int noio;
+
+	noio = lock_vbds();
 	vbd->gone = true;
 	if (vbd->tap)
 		untie(vbd);
 	else if (!list_empty(&vbd->node) && vbd->image)
 		blktap_netlink_vbd_event(BLKTAP_EVENT_VBD_REMOVED, vbd);
 	list_del_init(&vbd->node);
-	mutex_unlock(&vbds_lock);
+	unlock_vbds(noio);
 }
 EXPORT_SYMBOL_GPL(blktap_vbd_del);
 
@@ -245,15 +263,16 @@ int blktap_vbd_made(u32 domid, u32 devid, struct blktap *tap)
 {
 	struct blktap_vbd *vbd;
 	int err = -ENOENT;
+	unsigned int noio;
 
-	mutex_lock(&vbds_lock);
+	noio = lock_vbds();
 	vbd = find_asking(domid, devid);
 	if (vbd) {
 		untie(vbd);
 		WRITE_ONCE(tap->autoclear, true);
 		err = tie(vbd, tap);
 	}
-	mutex_unlock(&vbds_lock);
+	unlock_vbds(noio);
 	return err;
 }
 
@@ -270,10 +289,11 @@ int blktap_vbd_made(u32 domid, u32 devid, struct blktap *tap)
 int blktap_vbd_answer(u32 domid, u32 devid, int err, const char *text)
 {
 	struct blktap_vbd *vbd;
+	unsigned int noio;
 	dev_t disk = 0;
 	int ret = 0;
 
-	mutex_lock(&vbds_lock);
+	noio = lock_vbds();
 	vbd = find_asking(domid, devid);
 	if (!vbd)
 		ret = -ENOENT;
@@ -287,7 +307,7 @@ int blktap_vbd_answer(u32 domid, u32 devid, int err, const char *text)
 		vbd->answered = true;
 		vbd->answer(vbd, disk, err, text);
 	}
-	mutex_unlock(&vbds_lock);
+	unlock_vbds(noio);
 	return ret;
 }
 
@@ -304,10 +324,10 @@ unsigned int blktap_vbd_each(struct blktap *tap, unsigned int from,
 			     int (*fn)(struct blktap_vbd *vbd, void *arg),
 			     void *arg)
 {
-	unsigned int index = 0, done = 0;
+	unsigned int index = 0, done = 0, noio;
 	struct blktap_vbd *vbd;
 
-	mutex_lock(&vbds_lock);
+	noio = lock_vbds();
 	list_for_each_entry(vbd, &vbds, node) {
 		if (tap && vbd->tap != tap)
 			continue;
@@ -317,6 +337,6 @@ unsigned int blktap_vbd_each(struct blktap *tap, unsigned int from,
 			break;
 		done++;
 	}
-	mutex_unlock(&vbds_lock);
+	unlock_vbds(noio);
 	return done;
 }

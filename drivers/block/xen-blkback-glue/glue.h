@@ -60,6 +60,7 @@ void glue_vbds_exit(void);
 
 /* store.c: a device's directory in xenstore */
 #define GLUE_PREFIX	"tap:"		/* params that ask for a tap */
+#define GLUE_DEVICE	"physical-device"	/* what blkback is to use */
 
 int glue_store_read(struct glue_vbd *gv);
 dev_t glue_store_disk(struct glue_vbd *gv);

@@ -11,8 +11,6 @@
 
 #include "glue.h"
 
-#define PHYSICAL_DEVICE	"physical-device"
-
 /**
  * glue_store_read - read whether a device asks for a tap
  * @gv: the device; image and rdonly are set if so
@@ -49,7 +47,7 @@ dev_t glue_store_disk(struct glue_vbd *gv)
 {
 	unsigned int major, minor;
 
-	if (xenbus_scanf(XBT_NIL, gv->xdev->nodename, PHYSICAL_DEVICE, "%x:%x",
+	if (xenbus_scanf(XBT_NIL, gv->xdev->nodename, GLUE_DEVICE, "%x:%x",
 			 &major, &minor) != 2)
 		return 0;
 	if (major != MAJOR(MKDEV(major, minor)) || minor > MINORMASK)
@@ -94,9 +92,9 @@ void glue_store_served(struct glue_vbd *gv)
 
 	snprintf(value, sizeof(value), "%x:%x", MAJOR(gv->disk),
 		 MINOR(gv->disk));
-	err = write_both(gv, PHYSICAL_DEVICE, value, "connected");
+	err = write_both(gv, GLUE_DEVICE, value, "connected");
 	if (err && err != -ENOENT)
-		xenbus_dev_error(gv->xdev, err, "writing %s", PHYSICAL_DEVICE);
+		xenbus_dev_error(gv->xdev, err, "writing %s", GLUE_DEVICE);
 }
 
 /*

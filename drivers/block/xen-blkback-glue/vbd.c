@@ -152,7 +152,8 @@ static struct glue_vbd *glue_alloc(struct xenbus_device *xdev)
 	const char *devid = strrchr(xdev->nodename, '/');
 	struct glue_vbd *gv;
 
-	gv = kzalloc(sizeof(*gv), GFP_KERNEL);
+	/* For xenwatch: I/O that it would wait for may be its own devices'. */
+	gv = kzalloc(sizeof(*gv), GFP_NOIO);
 	if (!gv)
 		return NULL;
 	if (!devid || kstrtou32(devid + 1, 10, &gv->vbd.devid)) {
@@ -228,16 +229,17 @@ void glue_unbind(struct xenbus_device *xdev)
  */
 void glue_changed(const char *path)
 {
+	const char *name = strrchr(path, '/');
 	struct glue_vbd *gv;
-	size_t len;
 
+	/* Of most of it nothing need be known. */
+	if (!name || strcmp(name + 1, GLUE_DEVICE))
+		return;
 	mutex_lock(&glue_lock);
-	list_for_each_entry(gv, &glue_vbds, node) {
-		len = strlen(gv->xdev->nodename);
-		if (!strncmp(path, gv->xdev->nodename, len) &&
-		    !strcmp(path + len, "/physical-device"))
+	list_for_each_entry(gv, &glue_vbds, node)
+		if (strlen(gv->xdev->nodename) == name - path &&
+		    !strncmp(path, gv->xdev->nodename, name - path))
 			glue_queue(gv);
-	}
 	mutex_unlock(&glue_lock);
 }
 

@@ -45,12 +45,6 @@ guest_console() { # NAME: the file with what it has said
 	echo "/var/log/xen/console/guest-$1.log"
 }
 
-# Domain 0 and its guests share one slow CPU: no processes for waiting.
-exec {NEVER}<> <(:)
-nap() { # SECONDS
-	! read -r -t "$1" -u "$NEVER"
-}
-
 # guest_has_said NAME REGEX
 guest_has_said() {
 	local line

@@ -408,9 +408,9 @@ test_disk_full_while_allocating() {
 	tap_create "vhd:$small/d.vhd"
 	# What finds no space is tried again for that long.
 	tap-ctl set -m "$MINOR" --request-timeout=2
-	head -c 64M /dev/urandom >"$DIR/data"
+	head -c 16M /dev/urandom >"$DIR/data"
 	if dd if="$DIR/data" of="$DEV" bs=256K oflag=direct status=none 2>"$DIR/err"; then
-		fail "64 MiB fit into a filesystem of 12"
+		fail "16 MiB fit into a filesystem of 12"
 	fi
 	grep -Eqi "no space|input/output" "$DIR/err" || fail "$(<"$DIR/err")"
 	written=$(dd if="$DIR/data" of="$DEV" bs=256K count=8 oflag=direct 2>&1 | grep -c records)

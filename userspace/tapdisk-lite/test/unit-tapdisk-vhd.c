@@ -108,7 +108,7 @@ static void restore_by(struct guest *guest, const char *path)
 	kept = dup(guest->image->keep_fd);
 	assert_true(kept >= 0);
 	guest_drop(guest);
-	open_path(guest, "vhd", path, 0);
+	guest_open_path(guest, "vhd", path, 0);
 	assert_int_equal(guest->image->driver->restore(guest->image, kept, &error), 0);
 	close(kept);
 	guest_verify(guest);
@@ -120,11 +120,11 @@ static void test_what_is_kept_is_restored(void **state)
 
 	(void)state;
 	make_dynamic("parent", SECTORS);
-	open_path(guest, "vhd", "parent", 0);
+	guest_open_path(guest, "vhd", "parent", 0);
 	guest_run(guest, 100, 80);
 	guest_close(guest);
 	make_child("child", "parent");
-	open_path(guest, "vhd", "child", 0);
+	guest_open_path(guest, "vhd", "child", 0);
 	for (int i = 0; i < 5; i++) {
 		guest_run(guest, 100, 90);
 		restore_by(guest, "child");
@@ -146,7 +146,7 @@ static void test_what_others_kept_is_not(void **state)
 	make_dynamic("a", SECTORS);
 	make_child("b", "a");
 	make_child("c", "a");
-	open_path(guest, "vhd", "b", 0);
+	guest_open_path(guest, "vhd", "b", 0);
 	guest_run(guest, 100, 90);
 	guest_drain(guest);
 	kept = dup(guest->image->keep_fd);
@@ -154,7 +154,7 @@ static void test_what_others_kept_is_not(void **state)
 	guest_free(guest);
 
 	guest = guest_new(SECTORS, test_seed());
-	open_path(guest, "vhd", "c", 0);
+	guest_open_path(guest, "vhd", "c", 0);
 	guest_run(guest, 100, 90);
 	assert_int_equal(guest->image->driver->restore(guest->image, kept, &error), 0);
 	close(kept);

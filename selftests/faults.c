@@ -55,48 +55,58 @@ static unsigned int faults_left(const char *point)
 
 /* --- allocations ------------------------------------------------------------------- */
 
-static void fail_nth(unsigned int nth)
+/* Open while an allocation is to fail: to open it takes some. */
+static int fail_nth_open(void)
 {
-	char buf[16];
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 
-	snprintf(buf, sizeof(buf), "%u", nth);
-	CHECK_OK(sysfs_write("/proc/thread-self", "fail-nth", buf));
+	CHECK_OK(fd);
+	return fd;
 }
 
-static unsigned int nth_left(void)
+/* To write and to read the number copies from and to userspace, which may fail as well. */
+static void fail_nth(int fd, unsigned int nth)
 {
 	char buf[16];
+	int len = snprintf(buf, sizeof(buf), "%u", nth);
 
-	CHECK(sysfs_read("/proc/thread-self", "fail-nth", buf, sizeof(buf)));
-	return atoi(buf);
+	CHECK(pwrite(fd, buf, len, 0) == len || pwrite(fd, buf, len, 0) == len);
+}
+
+static bool nth_has_failed(int fd)
+{
+	char buf[16] = "";
+
+	return pread(fd, buf, sizeof(buf) - 1, 0) > 0 && !atoi(buf);
 }
 
 /*
- * Calls again and again; each time another allocation fails, the first, the second
- * and so on, till there are no more. @call returns 0 or an errno, and @undo undoes it
- * where it did not mind.
+ * Calls again and again; each time another allocation, or copy from or to userspace,
+ * fails, the first, the second and so on, till there are no more. @call returns 0 or
+ * an errno; @undo gets it, and has things again as they were before.
  */
-static void each_allocation(const char *what, int (*call)(void *), void (*undo)(void *),
-			    void *arg)
+static void each_allocation(const char *what, int (*call)(void *),
+			    void (*undo)(void *, int), void *arg)
 {
-	unsigned int n, failed = 0, left;
-	int err;
+	int err, fd = fail_nth_open();
+	unsigned int n, failed = 0;
+	bool done;
 
 	for (n = 1;; n++) {
-		fail_nth(n);
+		fail_nth(fd, n);
 		err = call(arg);
-		left = nth_left();
-		fail_nth(0);
-		if (left)
+		done = !nth_has_failed(fd);
+		fail_nth(fd, 0);
+		if (done)
 			break;
-		CHECK(!err || err == ENOMEM, "%s: allocation %u: %s", what, n, strerror(err));
-		if (err)
-			failed++;
-		else
-			undo(arg);
+		CHECK(!err || err == ENOMEM || err == EFAULT, "%s: allocation %u: %s", what, n,
+		      strerror(err));
+		failed += !!err;
+		undo(arg, err);
 	}
 	CHECK(!err, "%s: %s", what, strerror(err));
 	CHECK(failed, "%s: no allocation could fail", what);
+	close(fd);
 	ktap_say("%s: %u allocations, %u of them needed", what, n - 1, failed);
 }
 
@@ -104,32 +114,39 @@ static void all_allocations_may_fail(void)
 {
 	debugfs_write("failslab", "verbose", "0");
 	debugfs_write("failslab", "ignore-gfp-wait", "N");
+	debugfs_write("fail_usercopy", "verbose", "0");
 	debugfs_write("fail_page_alloc", "verbose", "0");
 	debugfs_write("fail_page_alloc", "ignore-gfp-wait", "N");
 	debugfs_write("fail_page_alloc", "min-order", "0");
 }
 
-static int alloc_tap(void *handle)
-{
-	int fd = control_open(), err;
+/* A tap by its ioctl alone. */
+struct new_tap {
+	int control;
+	struct b2_handle h;
+};
 
-	err = ioctl(fd, BLKTAP_IOCTL_ALLOC_TAP, handle) ? errno : 0;
-	close(fd);
-	return err;
+static int alloc_tap(void *new)
+{
+	struct new_tap *t = new;
+
+	return ioctl(t->control, BLKTAP_IOCTL_ALLOC_TAP, &t->h) ? errno : 0;
 }
 
-static void free_tap(void *handle)
+static void free_new_tap(void *new, int err)
 {
-	CHECK_OK(tap_free(((struct b2_handle *)handle)->minor));
+	if (!err)
+		CHECK_OK(tap_free(((struct new_tap *)new)->h.minor));
 }
 
 static void allocations_of_alloc_tap(void)
 {
-	struct b2_handle h;
+	struct new_tap t = { .control = control_open() };
 
 	all_allocations_may_fail();
-	each_allocation("ALLOC_TAP", alloc_tap, free_tap, &h);
-	free_tap(&h);
+	each_allocation("ALLOC_TAP", alloc_tap, free_new_tap, &t);
+	free_new_tap(&t, 0);
+	close(t.control);
 }
 
 static int map_ring(void *granter)
@@ -140,9 +157,14 @@ static int map_ring(void *granter)
 	return g->tap.ring == MAP_FAILED ? errno : 0;
 }
 
-static void unmap_ring(void *granter)
+/* A descriptor's close waits for the end of the mapping that was. */
+static void unmap_ring(void *granter, int err)
 {
-	CHECK_OK(munmap(((struct granter *)granter)->tap.ring, B2_MAP_BYTES));
+	struct granter *g = granter;
+
+	if (!err)
+		CHECK_OK(munmap(g->tap.ring, B2_MAP_BYTES));
+	close(open(g->tap.ring_node, O_RDWR | O_CLOEXEC));
 }
 
 static int map_layout(void *granter)
@@ -153,9 +175,15 @@ static int map_layout(void *granter)
 	return g->pages == MAP_FAILED ? errno : 0;
 }
 
-static void unmap_layout(void *granter)
+/* Its pages stay as long as the ring. */
+static void unmap_layout(void *granter, int err)
 {
-	CHECK_OK(munmap(((struct granter *)granter)->pages, (size_t)BLKTAP_RING_SIZE * B2_PAGE));
+	struct granter *g = granter;
+
+	if (!err)
+		CHECK_OK(munmap(g->pages, (size_t)BLKTAP_RING_SIZE * B2_PAGE));
+	unmap_ring(g, 0);
+	CHECK(map_ring(g) == 0);
 }
 
 static int add_image(void *granter)
@@ -165,11 +193,13 @@ static int add_image(void *granter)
 	return granter_add(g, *(int *)g->arg, BLKTAP_FILE_WRITE) < 0 ? errno : 0;
 }
 
-static void nothing(void *arg)
+static void keep_image(void *granter, int err)
 {
-	(void)arg;
+	(void)granter;
+	(void)err;
 }
 
+/* device_add() calls it EINVAL where a disk's name can't be allocated. */
 static int create_disk(void *granter)
 {
 	struct granter *g = granter;
@@ -177,7 +207,9 @@ static int create_disk(void *granter)
 		.capacity = g->sectors, .sector_size = B2_SECTOR, .flags = BLKTAP_DEVICE_LAYOUT,
 	};
 
-	return ioctl(g->tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p) ? errno : 0;
+	if (!ioctl(g->tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p))
+		return 0;
+	return errno == EINVAL ? ENOMEM : errno;
 }
 
 static bool drop_disk(void *granter)
@@ -188,9 +220,13 @@ static bool drop_disk(void *granter)
 	return !ioctl(g->tap.fd, BLKTAP_IOCTL_REMOVE_DEVICE);
 }
 
-static void undo_create_disk(void *granter)
+/* The images go with the disk. */
+static void undo_create_disk(void *granter, int err)
 {
+	if (err)
+		return;
 	CHECK(wait_until(drop_disk, granter, 10), "the disk stays busy");
+	CHECK(add_image(granter) == 0);
 }
 
 /* The disk that comes in the end works. */
@@ -203,7 +239,7 @@ static void allocations_of_a_disk(void)
 	tap_alloc(&g.tap);
 	each_allocation("mmap of the ring", map_ring, unmap_ring, &g);
 	each_allocation("mmap of the layout", map_layout, unmap_layout, &g);
-	each_allocation("ADD_FILE", add_image, nothing, &g);
+	each_allocation("ADD_FILE", add_image, keep_image, &g);
 	each_allocation("CREATE_DEVICE", create_disk, undo_create_disk, &g);
 	CHECK(granter_until(&g, child_start(do_disk_io, granter_io(&g, true, AT, 8, 1))) == 0);
 	scratch_expect(fd, (off_t)AT * B2_SECTOR, 4096, 1);

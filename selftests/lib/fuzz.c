@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "nl.h"
 #include "state.h"
 
 #define ROUND_SECONDS	10	/* a round that takes longer is killed, which is no error */
@@ -184,11 +185,13 @@ static void wait_round(pid_t pid)
 	CHECK(!WIFEXITED(status) || !WEXITSTATUS(status), "the fuzzer itself failed");
 }
 
-/* Some operation may be under way still. */
+/* A disk whose tapdisk has gone waits for another one. Some operation may be under way still. */
 static bool free_tap(void *arg)
 {
 	struct fuzz *f = arg;
 
+	if (!tap_is_gone(&f->tap))
+		tap_close_force(f->tap.h.minor);
 	return tap_is_gone(&f->tap) || (tap_free(f->tap.h.minor) && errno != EBUSY) ||
 	       tap_is_gone(&f->tap);
 }

@@ -164,8 +164,8 @@ build/vm/%.so: selftests/vm/%.c
 check: userspace tests
 	+@scripts/check $(if $(filter command,$(origin KERNEL)),--kernel="$(KERNEL)") $(TEST)
 
-check-xen: userspace tests
-	+@scripts/check --kernel=xen $(TEST)
+check-xen:
+	+@selftests/vm/run --brief --kernel=xen $(TEST)
 
 chosen = $(if $(filter command,$(origin KERNEL)),$(KERNEL))
 

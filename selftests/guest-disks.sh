@@ -3,6 +3,7 @@
 # Guests' disks without guests (the module blktap-vbd-test): tied to taps, and given
 # taps by tap-ctl serve; what goes when, and what happens if two things do at once.
 . "$(dirname "$0")/lib/blktap.sh"
+. "$(dirname "$0")/lib/serve.sh"
 
 VBD=/sys/devices/vbd-7-51712
 
@@ -13,34 +14,6 @@ vbd_up() { # PARAMETER...
 
 vbd_down() {
 	[ ! -e "$VBD" ] || rmmod blktap-vbd-test
-}
-
-serve_up() { # OPTION...
-	defer serve_down
-	serve_start "$@" || fail "$(cat "$DIR/serve.err")"
-}
-
-# Until it is ready, or has ended.
-serve_start() { # OPTION...
-	: >"$DIR/serve.out"
-	tap-ctl serve "$@" >"$DIR/serve.out" 2>"$DIR/serve.err" &
-	SERVE=$!
-	wait_for 10 serve_has_begun
-	[ -s "$DIR/serve.out" ]
-}
-
-serve_has_begun() {
-	[ -s "$DIR/serve.out" ] || [ ! -e "/proc/$SERVE" ]
-}
-
-serve_down() {
-	[ -e "/proc/$SERVE" ] || return 0
-	kill "$SERVE"
-	wait "$SERVE" || true
-}
-
-no_taps() {
-	[ -z "$(tap-ctl list)" ]
 }
 
 answered() {
@@ -148,13 +121,9 @@ test_a_daemon_that_was_killed_is_replaced() {
 	wait_for 10 serve_start --mode=ring
 	wait_for 20 answered
 	expect_eq "$(cut -d ' ' -f 1 <"$VBD/answer")" 0 answer
-	wait_for 10 one_tap
+	wait_for 10 taps_are 1
 	vbd_down
 	wait_for 10 no_taps
-}
-
-one_tap() {
-	[ "$(tap-ctl list | wc -l)" = 1 ]
 }
 
 # Somebody gives the guest a tap of his own meanwhile: that one counts.
@@ -172,27 +141,10 @@ test_another_tap_than_the_one_being_made() {
 	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 minor=$MINOR" "vbds"
 	touch "$DIR/go"
 	wait_for 20 test -s "$DIR/serve.err"
-	wait_for 20 one_tap
+	wait_for 20 taps_are 1
 	expect_eq "$(cat "$VBD/answer")" none answer
 	vbd_down
 	tap_destroy "$MINOR"
-}
-
-vbds_are() { # LINE
-	[ "$(tap-ctl list --vbds)" = "$1" ]
-}
-
-# slow_tapdisk PROGRAM: a tapdisk that does not start before there is $DIR/go.
-slow_tapdisk() {
-	local real
-
-	real=$(type -P tapdisk)
-	cat >"$1" <<-SCRIPT
-		#!/bin/bash
-		until [ -e "$DIR/go" ]; do sleep 0.1; done
-		exec "$real" "\$@"
-	SCRIPT
-	chmod +x "$1"
 }
 
 # The guest goes while its tap is being made, at any point of that.

@@ -1,160 +1,212 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 400
-# xen-blkback-glue: taps are tied to the guests' disks that they serve, and are made
-# for those that ask for one.
+# timeout: 300
+# xen-blkback-glue between xenstore and blktap: disks that ask for taps, their errors, and
+# what others do to their directories meanwhile. No guest is needed for that: blkback has
+# the disk open before one connects.
 # shellcheck source=selftests/xen/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-on_demand() { # VDEV IMAGE: xl's description of a disk
-	echo "script=block-blktap,vdev=$1,target=tap:$2"
+# vbd_add DEVID PARAMS [MODE]: a disk's directory, as a toolstack writes it: at once. With
+# an empty MODE it lacks that.
+declare -A VBDS
+vbd_add() {
+	local back=$BACKENDS/0/$1 front=/test/$1 mode=${3-w}
+
+	mode=${mode:+"$back/mode $mode"}
+	defer vbds_remove
+	VBDS[$1]=1
+	# shellcheck disable=SC2086 # two words, or none
+	xenstore-write "$front/state" 1 "$back/frontend" "$front" "$back/frontend-id" 0 \
+		"$back/online" 1 "$back/params" "$2" $mode "$back/state" 1
 }
 
-vbds_of() { # MINOR: DOMID/DEVID of the guests' disks that are on the tap
-	tap-ctl list -m "$1" --json | jq -r '.[0].vbds // [] | map("\(.domid)/\(.devid)") | join(" ")'
+vbd_remove() { # DEVID
+	[ -n "${VBDS[$1]:-}" ] || return 0
+	unset "VBDS[$1]"
+	xenstore-rm -t "$BACKENDS/0/$1" "/test/$1"
 }
 
-no_taps() {
-	[ -z "$(tap-ctl list)" ]
+vbds_remove() {
+	local device
+
+	for device in "${!VBDS[@]}"; do vbd_remove "$device"; done
 }
 
-# A disk of whatever kind on a tap that somebody else has made.
-test_tap_made_by_others_is_tied() {
-	local domid
+vbd_has() { # DEVID NODE VALUE
+	[ "$(xenstore-read "$BACKENDS/0/$1/$2" 2>/dev/null)" = "$3" ]
+}
 
+device_of() { # MINOR: as in xenstore
+	printf '%x:%x' "$(tap-ctl major)" "$1"
+}
+
+waiting() { # DEVID IMAGE: its line in the list, while it waits
+	echo "domid=0 devid=$1 args=tap:$2"
+}
+
+served() { # DEVID MINOR
+	echo "domid=0 devid=$1 minor=$2"
+}
+
+# Whether the disk was there before the module, or got its tap afterwards.
+test_taps_made_by_others_are_tied() {
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	vbd_add 1 /a
+	xenstore-write "$BACKENDS/0/1/physical-device" "$(device_of "$MINOR")"
 	glue_up
-	make_child "$DIR/root.vhd" /lab/root.vhd
-	tap_create "vhd:$DIR/root.vhd"
-	guest_paused plain "phy:$DEV,xvda,w"
-	domid=$(xl domid plain)
-	expect_eq "$(vbds_of "$MINOR")" "$domid/51712" "guests' disks of tap $MINOR"
-	expect_eq "$(tap-ctl list --vbds)" "domid=$domid devid=51712 minor=$MINOR" "list --vbds"
-	links_are_there "$MINOR" "vbd-$domid-51712"
+	wait_for 10 tied 0/1
+	vbd_add 2 /b
+	wait_for 10 vbds_are "$(served 1 "$MINOR")"$'\n'"domid=0 devid=2"
+	xenstore-write "$BACKENDS/0/2/physical-device" "$(device_of "$MINOR")"
+	wait_for 10 tied 0/1 0/2
+	expect_eq "$(tap-ctl list -m "$MINOR" --json | jq -c '.[0].vbds')" \
+		'[{"domid":0,"devid":1},{"domid":0,"devid":2}]' "the tap's disks"
+	links_are_there vbd-0-1
+	links_are_there vbd-0-2
 
 	expect_fail 110 "guest" tap-ctl destroy -m "$MINOR" -t 1
-	! rmmod xen-blkback-glue 2>/dev/null || fail "the module went while in use"
-	xl destroy plain
-	wait_for 10 not test -e "/sys/bus/xen-backend/devices/vbd-$domid-51712"
-	expect_eq "$(vbds_of "$MINOR")" "" "guests' disks of tap $MINOR, later"
-	[ ! -e "$CLASS/blktap$MINOR/vbd-$domid-51712" ] || fail "the tap's link is still there"
-	# It was not made for the guest, and stays.
+	expect_fail 1 "in use" rmmod xen-blkback-glue
+	expect_fail 1 "in use" rmmod blktap
+	vbd_remove 1
+	wait_for 10 tied 0/2
+	[ ! -e "$CLASS/blktap$MINOR/vbd-0-1" ] || fail "the tap's link is still there"
+	expect_fail 110 "guest" tap-ctl destroy -m "$MINOR" -t 1
+	vbd_remove 2
+	wait_for 10 vbds_are ""
+	# It was not made for a guest, and stays.
 	tap_destroy "$MINOR"
+	all_gone
 }
 
-links_are_there() { # MINOR VBD
-	local device=/sys/bus/xen-backend/devices/$2
+links_are_there() { # VBD
+	local device=/sys/bus/xen-backend/devices/$1
 
-	expect_eq "$(readlink -f "$device/tap")" "$(readlink -f "$CLASS/blktap$1")" "$device/tap"
-	expect_eq "$(readlink -f "$CLASS/blktap$1/$2")" "$(readlink -f "$device")" "link to $2"
+	expect_eq "$(readlink -f "$device/tap")" "$(readlink -f "$CLASS/blktap$MINOR")" "$device/tap"
+	expect_eq "$(readlink -f "$CLASS/blktap$MINOR/$1")" "$(readlink -f "$device")" "link to $1"
 }
 
-test_tap_made_on_demand() {
-	local minor domid
-
+# They are made when the daemon comes, and go with their disks; until then neither module goes.
+test_taps_on_demand() {
 	glue_up
+	make_dynamic "$DIR/d.vhd" 8
+	make_raw "$DIR/r.img" 8
+	vbd_add 1 "tap:vhd:$DIR/d.vhd"
+	wait_for 10 vbds_are "$(waiting 1 "vhd:$DIR/d.vhd")"
+	expect_fail 1 "in use" rmmod xen-blkback-glue
+	tap-ctl monitor >"$DIR/events" &
+	defer kill $!
 	serve_up --mode=ring
-	make_child "$DIR/root.vhd" /lab/root.vhd
-	make_raw "$DIR/data.img" 32
-	guest_start demand files,xvdb "$(on_demand xvda "vhd:$DIR/root.vhd")"
-	guest_says demand "files: passed"
-	domid=$(xl domid demand)
-	minor=$(tap-ctl list --vbds | sed -n "s/domid=$domid devid=51712 minor=//p")
-	[ -n "$minor" ] || fail "no tap for the root disk: $(tap-ctl list --vbds)"
-	expect_eq "$(xenstore-read "/local/domain/0/backend/vbd/$domid/51712/physical-device-path")" \
-		"/dev/$(disk_name "$minor")" "physical-device-path"
+	expect_fail 16 "another" timeout 10 tap-ctl serve
+	wait_for 20 vbd_has 1 hotplug-status connected
+	vbd_add 2 "tap:tapdisk:aio:$DIR/r.img" r
+	wait_for 20 vbd_has 2 hotplug-status connected
+	wait_for 20 vbds_are "$(served 1 0)"$'\n'"$(served 2 1)"
+	expect_eq "$(xenstore-read "$BACKENDS/0/2/physical-device")" "$(device_of 1)" physical-device
+	expect_content "/sys/block/$(disk_name 0)/ro" 0 "read-only"
+	expect_content "/sys/block/$(disk_name 1)/ro" 1 "read-only"
+	expect_match "$(tap-ctl list -m 1)" ".* args=aio:$DIR/r.img" "tap of the old spelling"
 
-	# The historical spelling, while the guest runs.
-	xl block-attach demand "$(on_demand xvdb "tapdisk:aio:$DIR/data.img")"
-	guest_says demand "fio /dev/xvdb: passed"
-	xl block-detach demand xvdb
-	guest_says demand "xvdb went"
-	wait_for 10 no_tap_of "$DIR/data.img"
-
-	guest_end demand
-	wait_for 10 no_taps
-	expect_eq "$(xenstore_vbds)" "" "backends after the guest's end"
-	check_vhd "$DIR/root.vhd"
+	# Taps and disks go on without the daemon.
+	serve_down
+	expect_fail 1 "in use" rmmod xen-blkback-glue
+	vbd_remove 1
+	wait_for 20 taps_are 1
+	vbd_remove 2
+	all_gone
+	for event in wanted added removed; do
+		grep -q "vbd-$event.*domid=0 devid=2" "$DIR/events" ||
+			fail "no event vbd-$event: $(<"$DIR/events")"
+	done
 }
 
-no_tap_of() { # FILE
-	[ -z "$(tap-ctl list -f "$1")" ]
-}
-
-taps_are() { # NUMBER
-	[ "$(tap-ctl list | wc -l)" = "$1" ]
-}
-
-# What could not be made is told to xl, and leaves nothing.
-test_errors_reach_xl() {
-	local said letter=a
+# What can't be made is told where toolstacks look, and leaves no tap.
+test_errors_are_in_xenstore() {
+	local device=0 image
 
 	glue_up
 	serve_up --mode=ring
 	make_raw "$DIR/no.vhd" 1
-	make_dynamic "$DIR/one.vhd" 8
-	guest_paused bad "$(on_demand xvda "vhd:$DIR/one.vhd")"
 	for image in vhd:/no/such.vhd "vhd:$DIR/no.vhd" nonsense:/x; do
-		# xl leaves what it could not attach: take another one each time.
-		letter=$(tr abc bcd <<<"$letter")
-		said=$(xl block-attach bad "$(on_demand "xvd$letter" "$image")" 2>&1) &&
-			fail "xl attached $image"
-		[[ $said == *"${image#*:}"* || $said == *nonsense* ]] ||
-			fail "xl does not say what is wrong with $image: $said"
-		wait_for 10 taps_are 1
+		vbd_add $((++device)) "tap:$image"
+		wait_for 20 vbd_has "$device" hotplug-status error
+		error_is "$device" ".*${image#vhd:}.*"
 	done
-	xl destroy bad
-	wait_for 10 no_taps
-	expect_eq "$(xenstore_vbds)" "" "backends at the end"
-}
-
-# A daemon that comes late, or again, finds what waits.
-test_daemon_comes_late() {
-	glue_up
-	make_dynamic "$DIR/one.vhd" 8
-	guest_paused late "script=/bin/true,vdev=xvda,target=tap:vhd:$DIR/one.vhd"
-	wait_for 5 vbd_waits
-	serve_up --mode=ring
-	wait_for 30 vbd_served
-	expect_fail 16 "another" timeout 10 tap-ctl serve
+	vbd_add $((++device)) "tap:vhd:$DIR/no.vhd" ""
+	wait_for 20 vbd_has "$device" hotplug-status error
+	error_is "$device" "reading its params: error 2"
+	wait_for 20 no_taps
 	serve_down
-	xl destroy late
-	wait_for 10 no_taps
+	vbds_remove
+	all_gone
 }
 
-vbd_waits() {
-	[[ $(tap-ctl list --vbds) == *args=tap:vhd:* ]]
+error_is() { # DEVID REGEX
+	expect_match "$(xenstore-read "$BACKENDS/0/$1/hotplug-error")" "$2" "hotplug-error of $1"
+	expect_match "$(xenstore-read "/local/domain/0/error/backend/vbd/0/$1/error")" \
+		"[0-9]+ $2" "error of $1"
 }
 
-vbd_served() {
-	[[ $(tap-ctl list --vbds) =~ minor=[0-9]+$ ]]
+# Somebody gives the disk another tap while one is made for it: that one counts.
+test_tap_of_another_while_one_is_made() {
+	glue_up
+	make_dynamic "$DIR/d.vhd" 8
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	slow_tapdisk "$DIR/slow"
+	TAPDISK=$DIR/slow serve_up --mode=ring
+	vbd_add 1 "tap:vhd:$DIR/d.vhd"
+	wait_for 20 vbds_are "$(served 1 1) args=tap:vhd:$DIR/d.vhd"
+	xenstore-write "$BACKENDS/0/1/physical-device" "$(device_of "$MINOR")"
+	wait_for 20 vbds_are "$(served 1 "$MINOR")"
+	touch "$DIR/go"
+	wait_for 20 taps_are 1
+	expect_fail 110 "guest" tap-ctl destroy -m "$MINOR" -t 1
+	vbd_remove 1
+	wait_for 10 vbds_are ""
+	tap_destroy "$MINOR"
+	all_gone
 }
 
-# Somebody removes a backend's directory: before there is a tap, and when it is used.
-test_node_removed_by_others() {
-	local dir
+# A disk's directory is removed: before there is a daemon, while a tapdisk starts, at
+# whatever moment else, and when blkback has the tap.
+test_removal_at_each_step() {
+	local seconds
 
 	glue_up
-	make_dynamic "$DIR/one.vhd" 8
-	guest_paused victim "script=/bin/true,vdev=xvda,target=tap:vhd:$DIR/one.vhd"
-	dir=/local/domain/0/backend/vbd/$(xl domid victim)/51712
-	wait_for 5 vbd_waits
-	xenstore-rm "$dir"
-	wait_for 5 no_vbds
-	serve_up --mode=ring
-	xl destroy victim
+	make_dynamic "$DIR/d.vhd" 8
+	vbd_add 1 "tap:vhd:$DIR/d.vhd"
+	wait_for 10 vbds_are "$(waiting 1 "vhd:$DIR/d.vhd")"
+	vbd_remove 1
+	wait_for 10 vbds_are ""
+
+	slow_tapdisk "$DIR/slow"
+	TAPDISK=$DIR/slow serve_up --mode=ring
 	expect_eq "$(tap-ctl list)" "" "taps for a disk that has gone"
+	vbd_add 2 "tap:vhd:$DIR/d.vhd"
+	wait_for 20 vbds_are "$(served 2 0) args=tap:vhd:$DIR/d.vhd"
+	vbd_remove 2
+	wait_for 10 vbds_are ""
+	touch "$DIR/go"
+	wait_for 20 no_taps
 
-	guest_paused victim2 "$(on_demand xvda "vhd:$DIR/one.vhd")"
-	dir=/local/domain/0/backend/vbd/$(xl domid victim2)/51712
-	wait_for 5 vbd_served
-	xenstore-rm "$dir"
-	wait_for 10 no_taps
-	xl destroy victim2
-	expect_eq "$(xenstore_vbds)" "" "backends at the end"
-}
-
-no_vbds() {
-	[ -z "$(tap-ctl list --vbds)" ]
+	for seconds in 0.01 0.2 0.5 0.9; do
+		vbd_add 3 "tap:vhd:$DIR/d.vhd"
+		nap "$seconds"
+		vbd_remove 3
+		wait_for 10 vbds_are ""
+	done
+	wait_for 20 no_taps
+	vbd_add 4 "tap:vhd:$DIR/d.vhd"
+	wait_for 20 vbd_has 4 hotplug-status connected
+	# Without a node that was read already all goes on.
+	xenstore-rm "$BACKENDS/0/4/params"
+	xenstore-rm "$BACKENDS/0/4/physical-device"
+	expect_eq "$(tap-ctl list --vbds)" "$(served 4 0)" "guests' disks"
+	vbd_remove 4
+	all_gone
+	check_vhd "$DIR/d.vhd"
 }
 
 run_tests "$@"

@@ -1,155 +1,148 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 400
+# timeout: 300
 # A guest's data on its way to the image: without a copy, with and without persistent
-# grants, in large requests, with flush and discard; and when domain 0 has no memory, a
-# tapdisk is killed, the disk is taken away or the guest is destroyed.
+# grants, in large requests, with flush and discard. Then domain 0 has no memory, and
+# tapdisks are killed, while the guest verifies what it writes; a disk is taken away, and
+# the guest is destroyed, while it writes.
 # shellcheck source=selftests/xen/lib.sh
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib/recovery.sh"
 
-on_demand() { # VDEV IMAGE: xl's description of a disk
-	echo "script=block-blktap,vdev=$1,target=tap:$2"
-}
+DEVICES=/sys/bus/xen-backend/devices
+ROOT=51712 XVDB=51728	# as Xen numbers them
 
 counter() { # MINOR NAME
 	tap-ctl list -m "$1" --json | jq ".[0].counters.$2"
 }
 
-minor_of() { # DOMID DEVID
-	tap-ctl list --vbds | sed -n "s/domid=$1 devid=$2 minor=//p"
+feature_persistent() { # DEVID: whether blkback offers them
+	xenstore-read "$BACKENDS/$DOMID/$1/feature-persistent"
 }
 
-backend() { # DOMID DEVID NODE: what xenstore has
-	xenstore-read "/local/domain/0/backend/vbd/$1/$2/$3"
-}
-
-# disk_verified GUEST DISK DEVID IMAGE: attaches the image to the guest, which writes
-# and reads 4 MiB; all of it must have come to the image's file without a copy.
-disk_verified() {
-	local domid minor
-
-	domid=$(xl domid "$1")
-	xl block-attach "$1" "$(on_demand "$2" "$4")"
-	minor=$(minor_of "$domid" "$3")
-	# 32 segments of a page: more than a request has room for, so by indirection.
-	guest_says "$1" "$2 came: [0-9]* sectors, 32 segments, write back"
-	guest_says "$1" "fio /dev/$2: passed"
-	expect_eq "$(counter "$minor" copied)" 0 "bytes copied for $2"
-	[ "$(counter "$minor" zero_copied)" -ge $((8 << 20)) ] ||
-		fail "only $(counter "$minor" zero_copied) bytes went without a copy"
-	[ "$(cat "/sys/bus/xen-backend/devices/vbd-$domid-$3/statistics/f_req")" -gt 0 ] ||
-		fail "no flush has come from the guest"
-	guest_says "$1" "$2 discard: passed"
-	# Of the 4 MiB nothing is left but the image's own tables.
-	[ "$(du -k "${4#*:}" | cut -f 1)" -lt 1024 ] || fail "nothing was discarded"
-}
-
-test_no_copy_from_guest_to_image() {
-	local persistent=/sys/module/xen_blkback/parameters/feature_persistent domid
-
+test_a_guest_on_demand() {
 	glue_up
 	serve_up --mode=layout
+	supervisor_up
 	make_child "$DIR/root.vhd" /lab/root.vhd
 	make_dynamic "$DIR/b.vhd" 16
 	make_dynamic "$DIR/c.vhd" 16
-	guest_start direct files,xvdb,xvdc "$(on_demand xvda "vhd:$DIR/root.vhd")"
-	guest_says direct "files: passed"
-	domid=$(xl domid direct)
+	guest_start guest xvdb,verify,load "$(on_demand xvda "vhd:$DIR/root.vhd")"
+	guest_says guest "up on /dev/xvda"
+	DOMID=$(xl domid guest)
 
-	disk_verified direct xvdb 51728 "vhd:$DIR/b.vhd"
-	expect_eq "$(backend "$domid" 51728 feature-persistent)" 1 "persistent grants"
-	xl block-detach direct xvdb
-	guest_says direct "xvdb went"
-
-	echo N >"$persistent"
-	defer eval "echo Y >$persistent"
-	disk_verified direct xvdc 51744 "vhd:$DIR/c.vhd"
-	expect_eq "$(backend "$domid" 51744 feature-persistent)" 0 "persistent grants"
-	expect_eq "$(counter "$(minor_of "$domid" 51712)" copied)" 0 "bytes copied for the root"
-	xl block-detach direct xvdc
-	guest_end direct
-	wait_for 10 no_taps
+	what_cannot_be_attached_is_told
+	no_copy_with_persistent_grants
+	no_copy_without
+	trouble_that_the_guest_does_not_see
+	disk_removed_and_guest_destroyed
 	for image in root b c; do
 		check_vhd "$DIR/$image.vhd"
 	done
 }
 
-no_taps() {
-	[ -z "$(tap-ctl list)" ]
+what_cannot_be_attached_is_told() {
+	local said
+
+	said=$(xl block-attach guest "$(on_demand xvdd vhd:/no/such.vhd)" 2>&1) &&
+		fail "xl attached what is not there"
+	[[ $said == *"/no/such.vhd: No such file"* ]] || fail "xl does not say what is wrong: $said"
+	wait_for 10 taps_are 1
 }
 
-# All free memory of domain 0 is taken while the guest writes and verifies; then, while
-# it writes, somebody removes its disk's directory from xenstore.
-test_pressure_and_removal() {
-	glue_up
-	serve_up --mode=layout
-	make_child "$DIR/root.vhd" /lab/root.vhd
-	guest_start pressed verify,load "$(on_demand xvda "vhd:$DIR/root.vhd")"
-	guest_says pressed "verify begins"
-	mount -o remount,size=100% /dev/shm
-	defer rm -f /dev/shm/ballast
-	! dd if=/dev/zero of=/dev/shm/ballast bs=1M \
-		count=$(($(sed -n 's/MemAvailable: *\([0-9]*\) .*/\1/p' /proc/meminfo) / 1024 - 24)) \
-		2>/dev/null || echo 2 >/proc/sys/vm/drop_caches
-	guest_says pressed "fio /verify: passed" 120
-	rm -f /dev/shm/ballast
+no_copy_with_persistent_grants() {
+	local minor
 
-	guest_says pressed "load begins"
-	nap 2
-	xenstore-rm "/local/domain/0/backend/vbd/$(xl domid pressed)/51712"
-	wait_for 20 no_taps
-	guest_destroyed pressed
+	minor=$(minor_of "$DOMID" "$ROOT")
+	expect_eq "$(xenstore-read "$BACKENDS/$DOMID/$ROOT/physical-device-path")" \
+		"/dev/$(disk_name "$minor")" physical-device-path
+	expect_eq "$(feature_persistent "$ROOT")" 1 "persistent grants"
+	expect_eq "$(counter "$minor" copied)" 0 "bytes copied for the root"
+	[ "$(counter "$minor" zero_copied)" -ge $((1 << 20)) ] ||
+		fail "only $(counter "$minor" zero_copied) bytes of the boot went without a copy"
 }
 
-# guest_destroyed NAME: and nothing is left of it.
-guest_destroyed() {
-	xl destroy "$1"
-	wait "${GUEST_XL[$1]}" || true
-	wait_for 20 no_taps
-	expect_eq "$(xenstore_vbds)" "" "backends after the destruction"
-	# A domain whose pages are still granted to somebody stays as a zombie.
-	wait_for 10 domains_are 1
-	check_vhd "$DIR/root.vhd"
+no_copy_without() {
+	local persistent=/sys/module/xen_blkback/parameters/feature_persistent minor
+
+	echo N >"$persistent"
+	defer eval "echo Y >$persistent"
+	# In the old spelling.
+	xl block-attach guest "$(on_demand xvdb "tapdisk:vhd:$DIR/b.vhd")"
+	minor=$(minor_of "$DOMID" "$XVDB")
+	# 32 segments of a page: more than a request has room for, so by indirection.
+	guest_says guest "xvdb came: [0-9]* sectors, 32 segments, write back"
+	expect_eq "$(feature_persistent "$XVDB")" 0 "persistent grants"
+	echo Y >"$persistent"
+	guest_says guest "fio /dev/xvdb: passed"
+	expect_eq "$(counter "$minor" copied)" 0 "bytes copied for xvdb"
+	[ "$(counter "$minor" zero_copied)" -ge $((8 << 20)) ] ||
+		fail "only $(counter "$minor" zero_copied) bytes went without a copy"
+	[ "$(<"$DEVICES/vbd-$DOMID-$XVDB/statistics/f_req")" -gt 0 ] ||
+		fail "no flush has come from the guest"
+	guest_says guest "xvdb discard: passed"
+	# Of the 4 MiB nothing is left but the image's own tables.
+	[ "$(du -k "$DIR/b.vhd" | cut -f 1)" -lt 1024 ] || fail "nothing was discarded"
+	xl block-detach guest xvdb
+	wait_for 10 taps_are 1
 }
 
-domains_are() { # NUMBER, with domain 0
-	[ "$(xl list | tail -n +2 | wc -l)" = "$1" ]
-}
+# While the guest verifies what it writes, again and again, all free memory of domain 0 is
+# taken; then three tapdisks in a row are killed. It stops when there is another disk.
+trouble_that_the_guest_does_not_see() {
+	local minor
 
-# Three tapdisks in a row are killed while the guest writes and verifies: it must see
-# nothing of that. Then it is destroyed while it writes.
-test_tapdisks_killed_and_destruction() {
-	local minor pid
-
-	glue_up
-	serve_up --mode=layout
-	tapdisk --supervise >"$DIR/supervise" 2>&1 &
-	defer kill $!
-	make_child "$DIR/root.vhd" /lab/root.vhd
-	guest_start killed verify,load "$(on_demand xvda "vhd:$DIR/root.vhd")"
-	guest_says killed "verify begins"
-	minor=$(minor_of "$(xl domid killed)" 51712)
+	minor=$(minor_of "$DOMID" "$ROOT")
+	# What backs the image is memory, too: of that all is there after a first time.
+	guest_says guest "fio /verify: passed"
+	memory_is_taken
+	for _ in 1 2 3; do guest_writes "$minor"; done
+	rm "$DIR/shm/ballast"
 	for _ in 1 2 3; do
-		nap 1
-		pid=$(tapdisk_of "$minor")
-		kill -KILL "$pid"
-		wait_for 20 served_by_another "$minor" "$pid"
+		guest_writes "$minor"
+		read -r PID <"$CLASS/blktap$minor/task"
+		kill -KILL "$PID"
+		wait_for 20 joined "$minor" "$PID"
 	done
-	guest_says killed "fio /verify: passed" 120
-	guest_says killed "load begins"
-	nap 2
-	guest_destroyed killed
+	guest_writes "$minor"
+
+	xl block-attach guest "$(by_script xvdb "vhd:$DIR/b.vhd")"
+	guest_says guest "verify ends"
+	! guest_has_said guest ".*failed" || { guest_show guest; fail "the guest has seen it"; }
 }
 
-tapdisk_of() { # MINOR
-	tap-ctl list -m "$1" --json | jq -r '.[0].pid // empty'
+# All but what programs need to go on.
+memory_is_taken() {
+	local available
+
+	mkdir "$DIR/shm"
+	mount -t tmpfs -o size=100% tmpfs "$DIR/shm"
+	defer umount "$DIR/shm"
+	available=$(sed -n 's/MemAvailable: *\([0-9]*\) .*/\1/p' /proc/meminfo)
+	fallocate -l $((available / 1024 - 24))M "$DIR/shm/ballast"
 }
 
-served_by_another() { # MINOR PID
-	local pid
+guest_writes() { # MINOR: waits until it has again
+	STAT=/sys/block/$(disk_name "$1")/stat
+	BEFORE=$(<"$STAT")
+	wait_for 30 stat_has_changed
+}
 
-	pid=$(tapdisk_of "$1")
-	[ -n "$pid" ] && [ "$pid" != "$2" ]
+stat_has_changed() {
+	[ "$(<"$STAT")" != "$BEFORE" ]
+}
+
+# One disk's directory is removed from xenstore, one goes by xl's script, one by itself.
+disk_removed_and_guest_destroyed() {
+	guest_says guest "load waits"
+	xl block-attach guest "$(on_demand xvdc "vhd:$DIR/c.vhd")"
+	guest_says guest "load begins"
+	nap 1
+	xenstore-rm "$BACKENDS/$DOMID/51744"
+	wait_for 20 taps_are 2
+	xl destroy guest
+	wait "${GUEST_XL[guest]}" || true
+	all_gone
 }
 
 run_tests "$@"

@@ -3,9 +3,12 @@
 #
 # What the tests under Xen share: guests, and what they say. A guest's kernel and
 # root disk are in /lab; selftests/xen/guest-init has the jobs that it can do.
-CASE_SECONDS=${CASE_SECONDS:-120}
+CASE_SECONDS=${CASE_SECONDS:-200}
 # shellcheck source=selftests/lib/blktap.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/blktap.sh"
+# shellcheck source=selftests/lib/serve.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/serve.sh"
+BACKENDS=/local/domain/0/backend/vbd
 
 # guest_config NAME JOBS DISK...: a domain's description, in $DIR/NAME.cfg
 guest_config() {
@@ -89,24 +92,36 @@ guest_destroy_if_there() { # NAME
 	wait "$pid" || true
 }
 
-# xenstore_vbds: the backends that xenstore still has; there should be none at the end.
-xenstore_vbds() {
-	xenstore-ls -f /local/domain/0/backend/vbd 2>/dev/null | sed -n 's/ = .*//p'
+# all_gone: at the end of a case: tap-ctl list, xenstore and xl agree that there is nothing.
+# A domain whose pages somebody has still mapped stays as a zombie.
+all_gone() {
+	wait_for 20 no_taps
+	expect_eq "$(tap-ctl list --vbds)" "" "guests' disks"
+	expect_eq "$(xenstore-ls -f $BACKENDS 2>/dev/null | sed -n 's/ = .*//p')" "" "backends"
+	wait_for 20 domains_are 1
 }
 
-# guest_paused NAME DISK...: a domain that has its devices and never runs.
-guest_paused() {
-	local name=$1
-	shift
-
-	guest_config "$name" none "$@"
-	xl create -p "$DIR/$name.cfg" >"$DIR/$name.xl" 2>&1 ||
-		{ cat "$DIR/$name.xl"; fail "xl create -p $name"; }
-	defer guest_paused_destroy "$name"
+domains_are() { # NUMBER, with domain 0
+	[ "$(xl list | tail -n +2 | wc -l)" = "$1" ]
 }
 
-guest_paused_destroy() { # NAME
-	! xl domid "$1" >/dev/null 2>&1 || xl destroy "$1"
+# What xl's configuration has for a disk.
+by_script() { # VDEV TYPE:IMAGE
+	echo "script=block-tap,vdev=$1,target=$2"
+}
+
+on_demand() { # VDEV TYPE:IMAGE
+	echo "script=block-blktap,vdev=$1,target=tap:$2"
+}
+
+minor_of() { # DOMID DEVID: of the tap that this disk is tied to
+	tap-ctl list --vbds | sed -n "s/domid=$1 devid=$2 minor=//p"
+}
+
+# tied DEVICE...: exactly these (DOMID/DEVID) are on taps.
+tied() {
+	[ "$(tap-ctl list --vbds | sed -n 's/domid=\(.*\) devid=\(.*\) minor=[0-9]*$/\1\/\2/p' |
+		sort | paste -s -d ' ')" = "$*" ]
 }
 
 glue_up() {
@@ -116,21 +131,10 @@ glue_up() {
 
 # Guests that are going hold it for a moment.
 glue_down() {
-	wait_for 10 rmmod xen-blkback-glue
-}
+	local end=$((SECONDS + 10 * SCALE))
 
-# serve_up OPTION...: tap-ctl serve, until it is ready.
-serve_up() {
-	: >"$DIR/serve.out"
-	tap-ctl serve "$@" >"$DIR/serve.out" 2>"$DIR/serve.err" &
-	SERVE=$!
-	defer serve_down
-	wait_for 10 test -s "$DIR/serve.out"
-}
-
-serve_down() {
-	[ -e "/proc/${SERVE:-0}" ] || return 0
-	kill "$SERVE"
-	wait "$SERVE" || true
-	cat "$DIR/serve.err"
+	until rmmod xen-blkback-glue 2>/dev/null; do
+		[ $SECONDS -lt $end ] || { rmmod xen-blkback-glue; return; }
+		nap 0.1
+	done
 }

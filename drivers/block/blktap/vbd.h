@@ -24,7 +24,7 @@ struct device;
  *	sleep for long nor call any of these functions.
  * @node: in the list of all; this and the rest is blktap's
  * @tap: the tap that it is tied to, referenced, or NULL
- * @answered: @answer was called
+ * @answered: @answer was called, or need not be: it was given another tap
  * @gone: blktap_vbd_del() was called
  *
  * The glue sets all down to @answer, zeroes the rest, and keeps it all until

@@ -63,6 +63,20 @@ tap_is_going() {
 	[ "$(tap_state "$MINOR")" = 0x40 ]
 }
 
+# The disk is taken away by force, the tap stays for as long as the guest does.
+test_a_forced_close_does_not_wait_for_the_guest() {
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	vbd_up
+	echo "$(tap-ctl major):$MINOR" >"$VBD/tie"
+	tap-ctl close -f -m "$MINOR"
+	[ ! -e "/sys/block/$TD" ] || fail "the disk is still there"
+	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 minor=$MINOR" "vbds"
+	expect_fail 110 "guest" tap-ctl destroy -m "$MINOR" -t 1
+	vbd_down
+	tap-ctl destroy -m "$MINOR"
+}
+
 test_only_taps_are_tied() {
 	vbd_up
 	expect_write_fails "$VBD/tie" "1:0" "No such device or address"

@@ -24,6 +24,16 @@ static void work(struct guest *guest, const char *type, const char *path, unsign
 	guest_close(guest);
 }
 
+/* Writes in some sectors only. */
+static void work_in(struct guest *guest, const char *path, unsigned int count, uint64_t first,
+		    uint64_t sectors)
+{
+	guest_open_path(guest, "vhd", path, 0);
+	guest->no_trims = true;
+	guest_run_in(guest, count, 100, first, sectors);
+	guest_close(guest);
+}
+
 static void verify(struct guest *guest, const char *type, const char *path)
 {
 	guest_open_path(guest, type, path, IMAGE_RDONLY);
@@ -118,6 +128,58 @@ static void test_coalesce_into_child(void **state)
 	verify(guest, "vhd", "1");
 	coalesce("1");
 	verify(guest, "vhd", "0");
+	guest_free(guest);
+}
+
+/* The parent has none of the child's blocks: beside what is written there, it is seen through. */
+static void test_coalesce_places_blocks(void **state)
+{
+	struct guest *guest = guest_new(SECTORS, test_seed());
+
+	(void)state;
+	make_dynamic("0", SECTORS);
+	work(guest, "vhd", "0", 200);
+	make_child("1", "0");
+	work_in(guest, "1", 5, 0, BLOCK);
+	make_child("2", "1");
+	work_in(guest, "2", 5, 2 * BLOCK, BLOCK);
+	work_in(guest, "2", 5, 4 * BLOCK, 2 * BLOCK);
+	coalesce("2");
+	verify(guest, "vhd", "1");
+	coalesce("1");
+	verify(guest, "vhd", "0");
+	guest_free(guest);
+}
+
+/* All of a block, in requests of @op. */
+static void whole_block(struct guest *guest, enum guest_op op, uint32_t block)
+{
+	for (uint32_t i = 0; i < BLOCK; i += 64)
+		assert_true(guest_submit(guest, op, (uint64_t)block * BLOCK + i, 64));
+}
+
+/*
+ * A sector of the BAT has the entries of 128 blocks: these lie in three. And a block is
+ * more than is copied at a time.
+ */
+static void test_coalesce_whole_blocks_far_apart(void **state)
+{
+	static const uint32_t blocks[] = { 1, 127, 128, 129, 256, 300 };
+	struct guest *guest = guest_new(310ULL * BLOCK, test_seed());
+
+	(void)state;
+	make_dynamic("0", guest->sectors);
+	make_child("1", "0");
+	guest_open_path(guest, "vhd", "1", 0);
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++)
+		whole_block(guest, GUEST_WRITE, blocks[i]);
+	guest_close(guest);
+	coalesce("1");
+	check_image("0", false);
+	guest_open_path(guest, "vhd", "0", IMAGE_RDONLY);
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++)
+		whole_block(guest, GUEST_READ, blocks[i]);
+	guest_close(guest);
 	guest_free(guest);
 }
 
@@ -251,7 +313,7 @@ static void test_no_room(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	work(guest, "vhd", "0", 3);
+	work_in(guest, "0", 3, 0, BLOCK);
 	make_child("1", "0");
 	work(guest, "vhd", "1", 40);
 	parent = size_of("0");
@@ -341,6 +403,8 @@ int main(void)
 		unit(test_coalesce_into_fixed),
 		unit(test_coalesce_into_raw),
 		unit(test_coalesce_into_child),
+		unit(test_coalesce_places_blocks),
+		unit(test_coalesce_whole_blocks_far_apart),
 		unit(test_coalesce_refused),
 		unit(test_resize_dynamic),
 		unit(test_resize_child),

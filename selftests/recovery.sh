@@ -86,6 +86,28 @@ test_what_is_not_committed_is_committed_by_the_next() {
 	tap_destroy "$MINOR"
 }
 
+# Else nobody could bring the tapdisk that it waits for.
+test_a_recovery_ends_what_waits_for_a_tapdisk() {
+	local pause
+
+	make_chain "$DIR/c" 16 2
+	up "vhd:$DIR/c2.vhd" layout
+	head -c 1M /dev/urandom >"$DIR/data"
+	dd if="$DIR/data" of="$DEV" bs=64k oflag=direct status=none
+	kill -STOP "$PID"
+	tap-ctl pause -m "$MINOR" -t $((100 * SCALE)) 2>"$DIR/pause" &
+	pause=$!
+	wait_for 5 has_state "$MINOR" 0x14
+	kill_tapdisk "$MINOR"
+	timeout $((10 * SCALE)) tap-ctl recover -m "$MINOR"
+	! wait "$pause" || fail "the pause succeeded"
+	expect_match "$(<"$DIR/pause")" "a recovery" "the pause"
+	tap_destroy "$MINOR"
+	up "vhd:$DIR/c2.vhd" layout
+	cmp -n $((1 << 20)) "$DEV" "$DIR/data" || fail "it is lost"
+	tap_destroy "$MINOR"
+}
+
 sync_disk() {
 	dd if=/dev/null of="$DEV" bs=4k conv=notrunc,fsync status=none
 }

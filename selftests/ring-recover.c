@@ -19,7 +19,7 @@
 #include "lib/state.h"
 
 #define DISK_SECTORS	4096
-#define WRITERS		6
+#define WRITERS		16	/* more than have slots at once */
 #define WRITE_BYTES	131072	/* three slots at least */
 #define NOTE		"what I could not finish"
 
@@ -195,6 +195,29 @@ static void one_dies_after_the_other(void)
 		CHECK(wait_until(is_orphan, &f[0]->tap.h.minor, 10));
 	}
 	second_map(&t, f[0]);
+	second_serve(&s, &t);
+	writers_end(&w, &s);
+	server_down(&s);
+}
+
+/* Neither of what it had, nor of what had no slot. */
+static void its_time_is_not_held_against_the_next_one(void)
+{
+	struct first *f = first_new();
+	struct server s = { 0 };
+	struct writers w;
+	struct tap t;
+	pid_t pid;
+
+	f->holds = true;
+	pid = first_start(f);
+	CHECK_OK(sysfs_write(f->tap.sysfs, "request_timeout", "4"));
+	writers_start(&w, f);
+	CHECK(wait_until(has_all, f, 10));
+	nap_ms(6000);
+	first_kill(f, pid);
+	second_map(&t, f);
+	nap_ms(1500);	/* somebody has looked at them meanwhile */
 	second_serve(&s, &t);
 	writers_end(&w, &s);
 	server_down(&s);
@@ -417,6 +440,7 @@ static void a_late_write_comes_before_newer_ones(void)
 static const struct ktap_case cases[] = {
 	KTAP_CASE(the_next_one_is_asked_again),
 	KTAP_CASE(one_dies_after_the_other),
+	KTAP_CASE(its_time_is_not_held_against_the_next_one),
 	KTAP_CASE(it_must_be_the_same_disk),
 	KTAP_CASE(an_answer_before_that_is_a_lie),
 	KTAP_CASE(a_file_is_kept_for_the_next_one),

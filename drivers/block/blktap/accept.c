@@ -3,7 +3,7 @@
  * The life of an operation: accepted, done, told of.
  *
  * It is a work item, and who asked is not kept waiting. A tap has one at a time, but
- * for STATS, and a forced close, which has the one that it finds under way give up.
+ * for STATS, and for those that have the one that they find under way give up.
  */
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -28,10 +28,24 @@ static void op_tell(struct blktap_op *op)
 	mutex_unlock(&ops_lock);
 }
 
-/* A forced close: it does not wait for the operation that it finds under way. */
-static bool op_preempts(struct blktap_op *op)
+static bool op_forces(struct blktap_op *op)
 {
 	return op->cmd == BLKTAP_CMD_CLOSE && op->flags & BLKTAP_ORDER_F_FORCE;
+}
+
+/*
+ * A forced close waits for no operation that it finds under way; nor does a
+ * recovery, for what that waits for may be the tapdisk which it brings. One that
+ * brings a tapdisk itself is left alone.
+ */
+static bool op_preempts(struct blktap_op *op, struct blktap_op *other)
+{
+	if (op_forces(op))
+		return !op_forces(other);
+	return op->cmd == BLKTAP_CMD_RECOVER &&
+	       other->cmd != BLKTAP_CMD_RECOVER && !op_forces(other) &&
+	       other->cmd != BLKTAP_CMD_ATTACH && blktap_orphaned(op->tap) &&
+	       !tap_ring_mapped(&op->tap->ring);
 }
 
 /* Return: @op is the tap's operation. */
@@ -55,9 +69,9 @@ static void op_preempt(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
 
-	if (READ_ONCE(tap->op) == op)
+	if (op->cmd == BLKTAP_CMD_STATS || READ_ONCE(tap->op) == op)
 		return;
-	if (READ_ONCE(tap->disk))
+	if (op_forces(op) && READ_ONCE(tap->disk))
 		tap_ring_kill(tap);
 	while (!op_claim(op))
 		wait_event_idle(tap->wait, !READ_ONCE(tap->op));
@@ -70,8 +84,7 @@ static void op_work(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save();
 	struct blktap *tap = op->tap;
 
-	if (op_preempts(op))
-		op_preempt(op);
+	op_preempt(op);
 	op->error = blktap_op_do(op);
 	if (READ_ONCE(blktap_verbosity) > 0)
 		pr_info("tap %u: command %u: %d %s\n", tap->minor, op->cmd,
@@ -149,7 +162,7 @@ static int op_accept(struct blktap_op *op)
 		tap->op = op;
 		return 0;
 	}
-	if (!op_preempts(op) || op_preempts(tap->op))
+	if (!op_preempts(op, tap->op))
 		return -EBUSY;
 	tap->cancel = true;
 	wake_up_all(&tap->wait);

@@ -45,6 +45,7 @@ static void ring_begin(struct tap_ring *ring, struct vm_area_struct *vma,
 	vma->vm_private_data = (void *)(++ring->generation);
 	ring->live = true;
 	ring->joined = false;
+	ring->bereft = false;
 	ring->errnos = false;
 	ring->event_idx = false;
 	ring->msg_pending = false;
@@ -147,10 +148,12 @@ void tap_ring_stop(struct blktap *tap, struct mm_struct *mm)
 	struct tap_ring *ring = &tap->ring;
 
 	spin_lock(&ring->lock);
-	if (ring->joined && atomic_read(&mm->mm_users)) {
+	if ((ring->joined || ring->bereft) && atomic_read(&mm->mm_users)) {
 		mmgrab(mm);
 		ring->left = mm;
 	}
+	if (ring->joined)
+		tap_recover_restart(ring);
 	ring->live = false;
 	ring->joined = false;
 	spin_unlock(&ring->lock);

@@ -371,6 +371,7 @@ struct tap_counters {
  * @live: mapped, not failed, not going
  * @joined: live, and its tapdisk serves the disk: requests are posted. Without,
  *	those that come wait
+ * @bereft: it failed while the tapdisk had requests, which it may still be doing
  * @held: no request is posted, for a pause
  * @errnos: the tapdisk answers with errnos
  * @stalled: a request waits for too long, and that has been reported
@@ -415,6 +416,7 @@ struct tap_ring {
 	bool failed;
 	bool live;
 	bool joined;
+	bool bereft;
 	bool held;
 	bool errnos;
 	bool stalled;
@@ -642,6 +644,7 @@ void tap_ended_end(struct blktap *tap, struct tap_ended *ended,
 void tap_recover_init(struct blktap *tap);
 void tap_recover_stop(struct blktap *tap);
 void tap_recover_set_timeout(struct blktap *tap, unsigned int seconds);
+void tap_recover_restart(struct tap_ring *ring);
 void tap_recover_post(struct blktap *tap, struct tap_slot *slot);
 void tap_recover_lost(struct blktap *tap);
 void tap_recover_abort(struct blktap *tap);

@@ -415,8 +415,8 @@ unsigned long blktap_disk_flags(struct blktap *tap, unsigned long flags)
  * @params: what the tapdisk says of it; flags that are understood
  *
  * Does no I/O. Context: may sleep. Return: 0; -EINVAL, also where it is not the
- * disk that is there; -EEXIST; -EIO where the ring has failed; or another errno of
- * the block layer's.
+ * disk that is there; -EEXIST; -EIO where the ring has failed, or is no more the
+ * caller's; or another errno of the block layer's.
  */
 int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 {
@@ -424,8 +424,12 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 	int err;
 
 	lockdep_assert_held(&tap->lock);
-	if (!tap_ring_live(&tap->ring))
+	if (!tap_ring_live(&tap->ring) ||
+	    !tap_ring_mapped_by(&tap->ring, current->mm))
 		return -EIO;
+	/* The ring may have been mapped anew, without the layout's pages. */
+	if (params->flags != blktap_disk_flags(tap, params->flags))
+		return -EINVAL;
 	err = parse_params(params, &limits);
 	if (tap->disk)
 		return err && !tap_ring_joined(&tap->ring) ? err :
@@ -534,15 +538,18 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	}
 	cancel_work_sync(&tap->scan);
 	del_gendisk(disk);
-	put_disk(disk);
 	tap_recover_stop(tap);
 	blk_mq_free_tag_set(&tap->tags);
-	/* A RESPOND may still look at an answer: what is the kernel's ends soon. */
+	/*
+	 * A RESPOND may still look at an answer, and at the disk that it is for:
+	 * what is the kernel's ends soon.
+	 */
 	wait_event(tap->wait, !READ_ONCE(tap->ring.owned));
 	tap_direct_open(tap);
 	tap_direct_free(tap);
 	tap_recover_keep(tap, -1);
 	WRITE_ONCE(tap->disk, NULL);
+	put_disk(disk);
 	tap->paused = false;
 	tap->resume_failed = false;
 	tap_ring_leave(tap);

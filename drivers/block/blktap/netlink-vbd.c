@@ -65,17 +65,16 @@ static int dump_one(struct blktap_vbd *vbd, void *data)
 				 cb->nlh->nlmsg_seq, &blktap_family,
 				 NLM_F_MULTI, BLKTAP_CMD_VBD_GET);
 
-	if (!head)
-		return -EMSGSIZE;
-	return end_msg(arg->skb, head, put_vbd(arg->skb, vbd));
+	arg->fits = head && !end_msg(arg->skb, head, put_vbd(arg->skb, vbd));
+	return arg->fits ? 0 : -EMSGSIZE;
 }
 
 int blktap_netlink_vbd_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	struct put_arg arg = { .skb = skb, .cb = cb };
+	struct put_arg arg = { .skb = skb, .cb = cb, .fits = true };
 
 	cb->args[0] += blktap_vbd_each(NULL, cb->args[0], dump_one, &arg);
-	return skb->len;
+	return skb->len ?: arg.fits ? 0 : -EMSGSIZE;
 }
 
 static int get_ids(struct genl_info *info, u32 *domid, u32 *devid)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The admin's interface: generic netlink family "blktap". Handlers look up,
- * check and start an operation (accept.c); none waits, since genetlink's lock is
- * held across them.
+ * check and start an operation (accept.c), and wait for none. They take the locks
+ * that they need themselves: genetlink's own is everybody's in the host.
  */
 #include <linux/module.h>
 #include <linux/netlink.h>
@@ -185,8 +185,12 @@ static int fill_tap(struct sk_buff *skb, struct blktap *tap, u32 portid,
 		return -EMSGSIZE;
 	if (cb)
 		genl_dump_check_consistent(cb, head);
+	/* A forced close holds the lock for as long as storage takes. */
+	if (mutex_lock_killable(&tap->lock)) {
+		genlmsg_cancel(skb, head);
+		return -EINTR;
+	}
 	pid = tap_ring_pid(&tap->ring);
-	mutex_lock(&tap->lock);
 	fits = put_tap(skb, tap, pid_vnr(pid));
 	mutex_unlock(&tap->lock);
 	put_pid(pid);
@@ -569,6 +573,7 @@ static const struct genl_ops blktap_genl_ops[] = {
 		.doit	= doit_set,
 	}, {
 		.cmd	= BLKTAP_CMD_VBD_GET,
+		.start	= dump_start,
 		.dumpit	= blktap_netlink_vbd_dump,
 	}, {
 		.cmd	= BLKTAP_CMD_VBD_SET,
@@ -596,6 +601,7 @@ struct genl_family blktap_family __ro_after_init = {
 	.maxattr	= BLKTAP_A_MAX,
 	.policy		= blktap_policy,
 	.module		= THIS_MODULE,
+	.parallel_ops	= true,
 	.ops		= blktap_genl_ops,
 	.n_ops		= ARRAY_SIZE(blktap_genl_ops),
 	.resv_start_op	= __BLKTAP_CMD_MAX,
@@ -645,7 +651,7 @@ void blktap_netlink_event(u32 event, struct blktap *tap, struct pid *pid)
 		atomic_inc(&taps_seq);
 	if (!genl_has_listeners(&blktap_family, &init_net, 0))
 		return;
-	skb = genlmsg_new(TAP_MSG_SIZE, GFP_KERNEL);
+	skb = genlmsg_new(TAP_MSG_SIZE, GFP_NOIO);
 	if (!skb)
 		return;
 	head = genlmsg_put(skb, 0, 0, &blktap_family, 0, BLKTAP_CMD_EVENT);

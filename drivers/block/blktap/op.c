@@ -82,9 +82,6 @@ static int op_order_to(struct blktap_op *op, struct blktap_tapdisk *td,
 	int err = blktap_tapdisk_order(td, op->tap, order, op->flags, name,
 				       op->deadline, &op->text);
 
-	if (err == -ECANCELED)
-		return op_fail(op, err, "tap %u: a forced close has ended this",
-			       op->tap->minor);
 	if (err == -ESRCH)
 		return op_fail(op, err, "tap %u: tapdisk %d has gone",
 			       op->tap->minor, pid_nr(td->pid));
@@ -147,6 +144,9 @@ static int op_attach(struct blktap_op *op)
 
 	/* One that has just gone may be on its way out. */
 	flush_work(&tap->detach);
+	/* It could not open the image, and tries again. */
+	if (op->cmd == BLKTAP_CMD_RECOVER && READ_ONCE(tap->tapdisk) == td)
+		return 0;
 	if (tap_ring_mapped(&tap->ring))
 		return op_fail(op, -EBUSY, "tap %u: a tapdisk is attached already",
 			       tap->minor);
@@ -177,7 +177,7 @@ static int op_detach(struct blktap_op *op)
 	if (!tap_ring_mapped(&tap->ring))
 		return op_fail(op, -ENOTCONN, "tap %u: no tapdisk is attached",
 			       tap->minor);
-	if (READ_ONCE(tap->disk))
+	if (READ_ONCE(tap->disk) && tap_ring_joined(&tap->ring))
 		return op_fail(op, -EBUSY, "tap %u: its image is open: close it first",
 			       tap->minor);
 	td = op_tapdisk(op);
@@ -352,7 +352,7 @@ static int op_close_disk(struct blktap_op *op)
 		err = op_sync(op) ?: op_close_once(op);
 		if (err != -EBUSY)
 			return err;
-		if (!op_left(op))
+		if (!op_left(op) || READ_ONCE(tap->cancel))
 			return op_fail(op, -ETIMEDOUT,
 				       "tap %u: the disk is still busy",
 				       tap->minor);
@@ -410,12 +410,12 @@ static int op_close(struct blktap_op *op)
 static int op_pause_drain(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
-
 	int err;
 
 	op_stage(op, BLKTAP_STATE_QUIESCE_REQUESTED);
-	if (op_wait(op, !READ_ONCE(tap->ring.nr_recalls)))
-		return op_fail(op, -ETIMEDOUT,
+	err = op_wait(op, !READ_ONCE(tap->ring.nr_recalls));
+	if (err)
+		return op_fail(op, err,
 			       "tap %u: the tapdisk did not end its recall in time",
 			       tap->minor);
 	err = tap_direct_close(tap, op->deadline, true);
@@ -423,8 +423,9 @@ static int op_pause_drain(struct blktap_op *op)
 		return op_fail(op, err, "tap %u: its layout can't be recalled",
 			       tap->minor);
 	tap_ring_hold(tap, true);
-	if (op_wait(op, tap_ring_drained(&tap->ring)))
-		return op_fail(op, -ETIMEDOUT,
+	err = op_wait(op, tap_ring_drained(&tap->ring));
+	if (err)
+		return op_fail(op, err,
 			       "tap %u: the tapdisk did not end its requests in time",
 			       tap->minor);
 	tap_direct_forget(tap);
@@ -690,8 +691,7 @@ static int op_recover(struct blktap_op *op)
 	return err;
 }
 
-/* Context: the operation's work item. Return: 0 or a negative errno. */
-int blktap_op_do(struct blktap_op *op)
+static int op_do(struct blktap_op *op)
 {
 	switch (op->cmd) {
 	case BLKTAP_CMD_RECOVER:
@@ -716,4 +716,17 @@ int blktap_op_do(struct blktap_op *op)
 		return op_recall(op);
 	}
 	return -EOPNOTSUPP;
+}
+
+/* Context: the operation's work item. Return: 0 or a negative errno. */
+int blktap_op_do(struct blktap_op *op)
+{
+	int err = op_do(op);
+
+	if (err != -ECANCELED)
+		return err;
+	kfree(op->text);
+	op->text = NULL;
+	return op_fail(op, err, "tap %u: a forced close, or a recovery, has ended this",
+		       op->tap->minor);
 }

@@ -8,6 +8,7 @@
  * as long as a tap is in it, or it is the default.
  */
 #include <linux/ctype.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
@@ -102,7 +103,7 @@ static struct blktap_pool *pool_lookup(const char *name)
 	return NULL;
 }
 
-static struct blktap_pool *pool_create(const char *name)
+static struct blktap_pool *pool_alloc(const char *name)
 {
 	struct blktap_pool *pool = kzalloc(sizeof(*pool), GFP_KERNEL);
 	int err;
@@ -119,6 +120,16 @@ static struct blktap_pool *pool_create(const char *name)
 		return ERR_PTR(err);
 	}
 	list_add_tail(&pool->node, &pools);
+	return pool;
+}
+
+/* A recovery may wait for pools_lock: no memory here waits for a tap's disk. */
+static struct blktap_pool *pool_create(const char *name)
+{
+	unsigned int noio = memalloc_noio_save();
+	struct blktap_pool *pool = pool_alloc(name);
+
+	memalloc_noio_restore(noio);
 	return pool;
 }
 
@@ -153,7 +164,10 @@ static void pool_drop(struct blktap_pool *pool)
 	lockdep_assert_held(&pools_lock);
 	if (pool == pool_default || !list_empty(&pool->taps))
 		return;
-	list_del(&pool->node);
+	list_del_init(&pool->node);
+	/* What runs already ends with the workqueue. */
+	if (cancel_delayed_work(&pool->reclaim))
+		kobject_put(&pool->kobj);
 	kobject_del(&pool->kobj);
 	kobject_put(&pool->kobj);
 }
@@ -237,7 +251,10 @@ int blktap_pool_resize(struct blktap_pool *pool, unsigned long pages)
 	if (pages < BLKTAP_SEGMENT_MAX || pages > INT_MAX / 2)
 		return -EINVAL;
 	WRITE_ONCE(pool->size, pages);
-	blktap_pool_wanted(pool);
+	mutex_lock(&pools_lock);
+	if (!list_empty(&pool->node))
+		blktap_pool_wanted(pool);
+	mutex_unlock(&pools_lock);
 	return 0;
 }
 
@@ -404,7 +421,6 @@ out_dir:
 void blktap_pool_exit(void)
 {
 	compat_shrinker_del(pool_shrinker);
-	flush_delayed_work(&pool_default->reclaim);
 	pool_exit_default();
 	kobject_put(pools_dir);
 }

@@ -40,11 +40,41 @@ static struct tap_cmd *rq_cmd(struct request *rq)
 
 /* --- the tapdisk has gone --- */
 
-/* Its next tapdisk has the whole time again, but not for what may just fail. */
-static void clock_restart(struct tap_cmd *cmd)
+static void restart_list(struct list_head *cmds)
 {
-	if (!cmd->retried)
+	struct tap_cmd *cmd;
+
+	list_for_each_entry(cmd, cmds, node)
 		cmd->since = jiffies ?: 1;
+}
+
+/**
+ * tap_recover_restart - all that waits for a tapdisk begins to wait now
+ * @ring: the tap's, locked
+ *
+ * How long the last one took is not held against the next one, nor is the time in
+ * which there was none, or an admin held requests up.
+ */
+void tap_recover_restart(struct tap_ring *ring)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&ring->lock);
+	restart_list(&ring->waiting);
+	if (ring->commit)
+		ring->commit->since = jiffies;
+	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
+		struct tap_slot *slot = &ring->slots[i];
+
+		if (slot->state == SLOT_FREE)
+			continue;
+		if (slot->op == BLKTAP_OP_LAYOUTGET)
+			restart_list(&slot->parked);
+		else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT && slot->commit)
+			slot->commit->since = jiffies;
+		else if (slot->rq)
+			rq_cmd(slot->rq)->since = jiffies ?: 1;
+	}
 }
 
 /* Context: tap_ring.lock. Takes from a slot what has to be asked again. */
@@ -52,20 +82,14 @@ static void lost_take(struct blktap *tap, struct tap_slot *slot,
 		      struct tap_ended *lost)
 {
 	struct tap_ring *ring = &tap->ring;
-	struct tap_cmd *cmd;
 
 	tap_ended_take(ring, slot, lost);
-	list_for_each_entry(cmd, &lost->parked, node)
-		clock_restart(cmd);
-	if (lost->rq) {
+	if (lost->rq)
 		rq_cmd(lost->rq)->again = true;
-		clock_restart(rq_cmd(lost->rq));
-	}
 	if (!lost->commit)
 		return;
 	/* Still waited for: it only has no slot any more. */
 	lost->commit->posted = false;
-	lost->commit->since = jiffies;
 	ring->commit = lost->commit;
 	lost->commit = NULL;
 	tap_recover_watch(tap);
@@ -171,6 +195,7 @@ void tap_recover_abort(struct blktap *tap)
 		if (slot->state != SLOT_POSTED)
 			continue;
 		tap_ended_take(ring, slot, &posted[nr++]);
+		ring->bereft = true;
 		ring->owned++;
 		tap_ring_done(tap, slot);
 	}
@@ -462,7 +487,8 @@ bool tap_recover_retry(struct blktap *tap, struct request *rq,
 
 	if (status != BLK_STS_NOSPC && status != BLK_STS_TIMEOUT)
 		return false;
-	if (!cmd->since)
+	/* How long it took to fail at first is not held against it. */
+	if (!cmd->retried)
 		cmd->since = jiffies ?: 1;
 	if (retry_expired(ring, cmd))
 		return false;

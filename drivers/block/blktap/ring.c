@@ -739,18 +739,6 @@ static void ring_look_again(struct blktap *tap)
 	}
 }
 
-/* Context: tap_ring.lock. What an admin holds up does not count as waiting. */
-static void ring_restart_clock(struct tap_ring *ring)
-{
-	struct tap_cmd *cmd;
-
-	lockdep_assert_held(&ring->lock);
-	list_for_each_entry(cmd, &ring->waiting, node)
-		cmd->since = jiffies ?: 1;
-	if (ring->commit)
-		ring->commit->since = jiffies;
-}
-
 /**
  * tap_ring_hold - stop or go on posting requests
  * @tap: the tap
@@ -762,7 +750,7 @@ void tap_ring_hold(struct blktap *tap, bool hold)
 	tap->ring.held = hold;
 	if (!hold) {
 		ring_look_again(tap);
-		ring_restart_clock(&tap->ring);
+		tap_recover_restart(&tap->ring);
 	}
 	spin_unlock(&tap->ring.lock);
 	if (hold)
@@ -784,6 +772,7 @@ void tap_ring_join(struct blktap *tap, bool errnos)
 	spin_lock(&ring->lock);
 	ring->errnos = errnos;
 	ring->joined = ring->live;
+	tap_recover_restart(ring);
 	if (!ring->held)
 		ring_look_again(tap);
 	spin_unlock(&ring->lock);

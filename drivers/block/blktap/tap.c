@@ -189,7 +189,8 @@ int blktap_set_name(struct blktap *tap, const char *name)
 
 	lockdep_assert_held(&tap->lock);
 	if (name && *name) {
-		copy = kstrdup(name, GFP_KERNEL);
+		/* A recovery may wait for this lock. */
+		copy = kstrdup(name, GFP_NOIO);
 		if (!copy)
 			return -ENOMEM;
 	}

@@ -151,6 +151,8 @@ static void untie(struct blktap_vbd *vbd)
 	unlink_vbd(vbd);
 	vbd->tap = NULL;
 	atomic_dec(&tap->nr_vbds);
+	/* Pairs with the last opener's atomic_dec_and_test(): one of both sees it. */
+	smp_mb__after_atomic();
 	wake_up_all(&tap->wait);
 	blktap_vbd_clear(tap, false);
 	blktap_put(tap);

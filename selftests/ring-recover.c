@@ -223,6 +223,31 @@ static void its_time_is_not_held_against_the_next_one(void)
 	server_down(&s);
 }
 
+/* Others use the disk, and rely on what its forerunner has not ended. */
+static void one_that_serves_nothing_can_take_nothing_away(void)
+{
+	struct blktap_keep keep = { .fd = -1 };
+	struct first *f = first_new();
+	struct server s = { 0 };
+	struct tap t;
+	pid_t pid;
+
+	pid = first_start(f);
+	first_kill(f, pid);
+	second_map(&t, f);
+	CHECK_ERRNO(ioctl(t.fd, B2_REMOVE), EBUSY);
+	CHECK_OK(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep));
+	CHECK_OK(munmap(t.ring, B2_MAP_BYTES));
+	t.ring = NULL;
+	CHECK_ERRNO(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep), EACCES);
+	CHECK_ERRNO(ioctl(t.fd, B2_REMOVE), EACCES);
+	tap_close(&t);
+	CHECK(wait_until(is_orphan, &f->tap.h.minor, 10));
+	second_map(&t, f);
+	second_serve(&s, &t);
+	server_down(&s);
+}
+
 static void it_must_be_the_same_disk(void)
 {
 	static const struct {
@@ -441,6 +466,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(the_next_one_is_asked_again),
 	KTAP_CASE(one_dies_after_the_other),
 	KTAP_CASE(its_time_is_not_held_against_the_next_one),
+	KTAP_CASE(one_that_serves_nothing_can_take_nothing_away),
 	KTAP_CASE(it_must_be_the_same_disk),
 	KTAP_CASE(an_answer_before_that_is_a_lie),
 	KTAP_CASE(a_file_is_kept_for_the_next_one),

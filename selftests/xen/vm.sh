@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # For selftests/vm/run: boots Xen, with the stock kernel as domain 0. Domain 0's
-# console is Xen's; its terminal is the second serial port.
+# console is Xen's, and what QEMU says goes there; its terminal is the second serial port.
 # shellcheck disable=SC2154 # the variables are run's
 
 # Emulated, with more CPUs, Xen is slower; with SMAP a PV domain does not get far; and
@@ -22,5 +22,5 @@ guest_loglvl=info spec-ctrl=no,eager-fpu=yes xpti=0 bootscrub=0" \
 		-initrd "$top/build/kernels/xen/vmlinux $append,$tmp/boot" \
 		-drive "file=$top/build/vm/xen.img,if=virtio,format=raw,snapshot=on" \
 		-chardev "file,id=console,path=$tmp/console,append=on" -serial chardev:console \
-		-chardev "stdio,id=terminal,signal=off" -serial chardev:terminal
+		-chardev "stdio,id=terminal,signal=off" -serial chardev:terminal 2>>"$tmp/console"
 }

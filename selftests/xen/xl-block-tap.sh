@@ -45,7 +45,7 @@ a_disk_by_phy() { # GUEST DOMID
 	tap_create "aio:$DIR/phy.img"
 	xl block-attach "$1" "phy:$DEV,xvdc,w"
 	wait_for 10 tied "$2/51712" "$2/51744"
-	guest_says "$1" "fio /dev/xvdc: passed"
+	guest_says "$1" "read of xvdc: passed"
 	expect_fail 110 "guest" tap-ctl destroy -m "$MINOR" -t 1
 	xl block-detach "$1" xvdc
 	tap_destroy "$MINOR"

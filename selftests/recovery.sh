@@ -295,6 +295,32 @@ test_zeroes_that_find_no_space_are_not_skipped() {
 }
 
 # All taps of a tapdisk go over, under load.
+# The image is of another kind than the one that the disk was made of.
+recover_child_of() { # IMAGE
+	up "$1" layout
+	dd if=/dev/urandom of="$DEV" bs=64k count=4 oflag=direct conv=fsync status=none
+	dd if="$DEV" bs=64k count=16 iflag=direct of="$DIR/before" status=none
+	tap-ctl pause -p "$PID" -m "$MINOR"
+	vhd-util snapshot -n "$DIR/child.vhd" -p "${1#*:}" "${@:2}"
+	tap-ctl unpause -p "$PID" -m "$MINOR" -a "vhd:$DIR/child.vhd"
+	dd if="$DIR/before" of="$DEV" bs=64k count=4 seek=16 oflag=direct status=none
+	kill_tapdisk "$MINOR"
+	tap-ctl recover -m "$MINOR"
+	[ "${1%%:*}" = vhd ] || blkdiscard -o 4M -l 2M "$DEV"
+	cmp -n $((256 << 10)) "$DEV" "$DIR/before"
+	cmp -n $((256 << 10)) -i $((1 << 20)):0 "$DEV" "$DIR/before"
+	tap_destroy "$MINOR"
+	check_vhd "$DIR/child.vhd"
+	rm "$DIR/child.vhd"
+}
+
+test_a_snapshot_of_a_fixed_or_raw_image_is_recovered() {
+	make_fixed "$DIR/f.vhd" 8
+	recover_child_of "vhd:$DIR/f.vhd"
+	make_raw "$DIR/r.img" 8
+	recover_child_of "aio:$DIR/r.img" -m
+}
+
 test_handover() {
 	local load old second
 

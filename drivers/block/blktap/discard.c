@@ -92,9 +92,9 @@ static void discard_range(struct blktap *tap, u64 sector, u64 end)
 static bool whole_blocks(struct blktap *tap, struct request *rq, u64 *first,
 			 u64 *end)
 {
-	u32 block = tap->direct->block;
+	u32 block = READ_ONCE(tap->direct->block);
 
-	if (!tap->direct->release)
+	if (!block || !READ_ONCE(tap->direct->release))
 		return false;
 	*first = DIV_ROUND_UP_ULL(blk_rq_pos(rq), block) * block;
 	*end = blk_rq_pos(rq) + blk_rq_sectors(rq);

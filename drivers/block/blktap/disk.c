@@ -24,8 +24,7 @@
 			 BLKTAP_DEVICE_ERRNO)
 
 /* What a disk has told the block layer it can do, and what that is made of. */
-#define DISK_PROMISES	(BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM | \
-			 BLKTAP_DEVICE_TRIM_RZ | BLKTAP_DEVICE_BLOCK)
+#define DISK_PROMISES	(BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM)
 
 int blktap_disk_major;
 
@@ -334,6 +333,19 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 	return 0;
 }
 
+/*
+ * Of the image, not of the disk: another one has been put in its place, a snapshot
+ * say, whose blocks are others. The queue's chunk is no more than a good size.
+ */
+static void disk_take_blocks(struct tap_direct *direct,
+			     const struct blktap_params *params)
+{
+	u32 size = params->flags & BLKTAP_DEVICE_BLOCK ? params->block_size : 0;
+
+	WRITE_ONCE(direct->block, size >> SECTOR_SHIFT);
+	WRITE_ONCE(direct->release, params->flags & BLKTAP_DEVICE_RELEASE);
+}
+
 static int disk_choose_mode(struct blktap *tap,
 			    const struct blktap_params *params)
 {
@@ -347,8 +359,7 @@ static int disk_choose_mode(struct blktap *tap,
 	if (!direct)
 		return -ENOMEM;
 	direct->flush = params->flags & BLKTAP_DEVICE_FLUSH;
-	direct->release = params->flags & BLKTAP_DEVICE_RELEASE;
-	direct->block = params->block_size >> SECTOR_SHIFT;
+	disk_take_blocks(direct, params);
 	tap_layout_size(&direct->layout, params->capacity);
 	return 0;
 }
@@ -368,7 +379,6 @@ static bool disk_same(struct blktap *tap, struct blktap_params *params)
 	return params->sector_size == queue_logical_block_size(tap->disk->queue) &&
 	       !((params->flags ^ tap->flags) & BLKTAP_DEVICE_RDONLY) &&
 	       !(tap->flags & DISK_PROMISES & ~params->flags) &&
-	       (!direct || params->block_size >> SECTOR_SHIFT == direct->block) &&
 	       (tap->paused || params->capacity == get_capacity(tap->disk));
 }
 
@@ -387,7 +397,7 @@ static int disk_join(struct blktap *tap, struct blktap_params *params)
 	if (params->capacity != get_capacity(tap->disk))
 		set_capacity_and_notify(tap->disk, params->capacity);
 	if (tap->direct)
-		tap->direct->release = params->flags & BLKTAP_DEVICE_RELEASE;
+		disk_take_blocks(tap->direct, params);
 	WRITE_ONCE(tap->free_wanted, false);
 	tap_ring_join(tap, params->flags & BLKTAP_DEVICE_ERRNO);
 	return 0;

@@ -294,7 +294,6 @@ test_zeroes_that_find_no_space_are_not_skipped() {
 	tap_destroy "$MINOR"
 }
 
-# All taps of a tapdisk go over, under load.
 # The image is of another kind than the one that the disk was made of.
 recover_child_of() { # IMAGE
 	up "$1" layout
@@ -321,6 +320,7 @@ test_a_snapshot_of_a_fixed_or_raw_image_is_recovered() {
 	recover_child_of "aio:$DIR/r.img" -m
 }
 
+# All taps of a tapdisk go over, under load.
 test_handover() {
 	local load old second
 

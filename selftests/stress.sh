@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # kernels: stock kdbg
 # timeout: 300 + STRESS_SECONDS
+# only by: make stress
 # All at once: 16 taps of every kind are made, written, verified, paused, snapshotted,
 # resized and destroyed, and lose their tapdisks, while memory is short and CPUs come
 # and go. Then nothing is lost, and nothing left.

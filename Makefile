@@ -61,7 +61,7 @@ $($1-src:%.c=build/%.o): all-cppflags += $(shell pkg-config --cflags $($1-pkgs))
 endef
 $(foreach n,$(names),$(if $($n-pkgs),$(eval $(call package-flags,$n))))
 
-userspace: $(TOOLS) $(LIBS) $(UNITS)
+userspace: $(TOOLS) $(LIBS)
 
 $(programs):
 	@mkdir -p $(@D)
@@ -82,7 +82,9 @@ install: userspace
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8
 	install $(TOOLS) $(DESTDIR)$(SBINDIR)
 	install -m 644 $(wildcard Documentation/*.8) $(DESTDIR)$(MANDIR)/man8
-	install -D -m 644 -t $(DESTDIR)$(UNITDIR) $(UNITS)
+	install -d $(DESTDIR)$(UNITDIR)
+	$(foreach unit,$(UNITS),sed 's#@SBINDIR@#$(SBINDIR)#' $(unit) \
+		>$(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) true
 	install -D -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPLETIONDIR)/tap-ctl
 
 install-xen:

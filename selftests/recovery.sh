@@ -313,6 +313,28 @@ recover_child_of() { # IMAGE
 	rm "$DIR/child.vhd"
 }
 
+# Both want to bring the next tapdisk: neither kills the other's.
+test_handover_beside_a_supervisor() {
+	local load old
+
+	make_chain "$DIR/c" "$MIB" 3
+	up "vhd:$DIR/c3.vhd" layout
+	supervisor_up
+	load >"$DIR/load" 2>&1 &
+	load=$!
+	for _ in 1 2 3 4; do
+		old=$(tap_pid "$MINOR")
+		tap-ctl handover -m "$MINOR"
+		wait_for 20 served "$MINOR" "$old"
+	done
+	touch "$DIR/stop"
+	wait "$load" || fail "$(<"$DIR/load")"
+	[ "$(pgrep -cx tapdisk)" = 2 ] || fail "tapdisks: $(pgrep -ax tapdisk)"
+	supervisor_down "$SUPERVISOR"
+	tap_destroy "$MINOR"
+	check_vhd "$DIR/c3.vhd"
+}
+
 test_a_snapshot_of_a_fixed_or_raw_image_is_recovered() {
 	make_fixed "$DIR/f.vhd" 8
 	recover_child_of "vhd:$DIR/f.vhd"

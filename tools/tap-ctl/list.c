@@ -98,7 +98,8 @@ const struct command cmd_list = {
 		 "pid=, minor=, state=, args= for each, of which those that do not apply are\n"
 		 "absent. Bits of state: 1 dead, 2 closed, 4 quiesce requested, 8 quiesced,\n"
 		 "0x10 pause requested, 0x20 paused, 0x40 shutdown requested, 0x200 resume\n"
-		 "failed, 0x400 orphaned (recover it), 0x800 stalled, 0x1000 no space. With\n"
+		 "failed, 0x400 orphaned (recover it), 0x800 stalled, 0x1000 no space,\n"
+		 "0x2000 recovering. With\n"
 		 "--vbds: domid= and devid= of each guest's disk that the kernel knows of,\n"
 		 "minor= of its tap, args= of one that waits for a tap.",
 	.opts = list_opts,

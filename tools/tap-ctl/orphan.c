@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,25 +14,47 @@
 
 #define ADOPT_TRIES	250	/* while something is busy */
 #define ADOPT_NAP	20	/* ms between them */
+#define AWAIT_NAP	50	/* ms between looks at another's recovery */
 
 bool orphan_is(const struct message *tap)
 {
 	return tap->state & BLKTAP_STATE_ORPHANED && !(tap->state & BLKTAP_STATE_DEAD);
 }
 
+int orphan_await(struct client *client, int minor, struct message *tap)
+{
+	struct timespec nap = { .tv_nsec = AWAIT_NAP * 1000000L };
+	int err;
+
+	for (;;) {
+		err = tap_get(client, minor, tap);
+		if (err || !(tap->state & BLKTAP_STATE_RECOVERING))
+			return err;
+		message_free(tap);
+		nanosleep(&nap, NULL);
+	}
+}
+
 int orphan_kill(pid_t pid)
 {
-	int watch = tapdisk_watch(pid);
+	int watch = tapdisk_watch(pid), err;
 	bool ended;
 
-	if (watch < 0)
+	if (watch < 0 && errno == ESRCH)
 		return 0;
-	kill(pid, SIGKILL);
+	if (watch < 0 || syscall(SYS_pidfd_send_signal, watch, SIGKILL, NULL, 0)) {
+		err = -errno;
+		report("killing tapdisk %d: %s", pid, strerror(errno));
+		if (watch >= 0)
+			close(watch);
+		return err == -ESRCH ? 0 : err;
+	}
 	ended = tapdisk_await(watch);
 	close(watch);
 	if (ended)
 		return 0;
-	report("tapdisk %d does not end: it waits for its image's storage", pid);
+	report("tapdisk %d does not end: it waits for its image's storage; when it has ended, recover its taps",
+	       pid);
 	return -EBUSY;
 }
 
@@ -38,7 +62,7 @@ int orphan_kill(pid_t pid)
 static int is_orphan(struct client *client, int minor)
 {
 	struct message tap;
-	int err = tap_get(client, minor, &tap);
+	int err = orphan_await(client, minor, &tap);
 
 	if (!err)
 		err = orphan_is(&tap);

@@ -13,10 +13,20 @@
 bool orphan_is(const struct message *tap);
 
 /**
+ * orphan_await() - get a tap, when no recovery of it is under way any more
+ * @tap: cleared with message_free(), also after an error
+ *
+ * Its pid then is that of a tapdisk which does not serve it, if it is an orphan; before,
+ * that of the next one, which has still to open the image. Returns 0 or a negative errno,
+ * reported.
+ */
+int orphan_await(struct client *client, int minor, struct message *tap);
+
+/**
  * orphan_kill() - kill a tapdisk for good, and wait for its end
  * @pid: the process; one that is gone is fine
  *
- * Returns 0 or -EBUSY, reported: it waits for its image's storage.
+ * Returns 0 or a negative errno, reported; -EBUSY: it waits for its image's storage.
  */
 int orphan_kill(pid_t pid);
 

@@ -29,8 +29,8 @@ static bool is_stopped(pid_t pid)
 	return stopped;
 }
 
-/* Has its old tapdisk out of the way. */
-static int clear_way(const struct args *args, const struct message *tap)
+/* Is there something to recover, or is its tapdisk at least to be killed? */
+static int may_recover(const struct args *args, const struct message *tap)
 {
 	if (!message_has(tap, BLKTAP_A_CAPACITY)) {
 		report("tap %ld: it has no disk: there is nothing to recover", args->minor);
@@ -45,41 +45,15 @@ static int clear_way(const struct args *args, const struct message *tap)
 		       args->minor, tap->pid);
 		return -EALREADY;
 	}
-	return tap->pid ? orphan_kill(tap->pid) : 0;
+	if (!tap->name) {
+		report("tap %ld: its image is not known: write type:/path to its name in sysfs",
+		       args->minor);
+		return -ENOENT;
+	}
+	return 0;
 }
 
-static int run_recover(const struct args *args)
-{
-	struct client *client;
-	struct message tap;
-	int err;
-
-	err = client_open(&client);
-	if (err)
-		return err;
-	err = tap_get(client, args->minor, &tap);
-	if (!err)
-		err = clear_way(args, &tap);
-	message_free(&tap);
-	if (!err)
-		err = orphan_recover(client, args->minor, args->timeout);
-	client_close(client);
-	return err;
-}
-
-static const struct opt *const recover_opts[] = { &opt_minor, &opt_kill, &opt_timeout, NULL };
-
-const struct command cmd_recover = {
-	.name = "recover",
-	.summary = "Give a tap whose tapdisk has gone a new one",
-	.about = "Spawns a tapdisk, which opens the image that the tap had; its requests, which\n"
-		 "have waited, go on. A tapdisk that is stopped is killed first.",
-	.opts = recover_opts,
-	.required = "m",
-	.run = run_recover,
-};
-
-/* The taps of the old tapdisk, all of them: they are orphans at once. */
+/* The taps of a tapdisk that is killed, all of them: they are orphans at once. */
 static int adopt_all(struct client *client, const struct taps *taps, uint32_t old, pid_t pid,
 		     const struct args *args)
 {
@@ -100,6 +74,22 @@ static int adopt_all(struct client *client, const struct taps *taps, uint32_t ol
 	return err;
 }
 
+/* A tap whose image nobody knows would be an orphan for good. */
+static int names_known(const struct taps *taps, uint32_t pid)
+{
+	for (size_t i = 0; i < taps->nr; i++) {
+		const struct message *tap = &taps->at[i];
+
+		if (tap->pid != pid || !message_has(tap, BLKTAP_A_CAPACITY) || tap->name)
+			continue;
+		report("tap %u: its image is not known: write type:/path to its name in sysfs",
+		       tap->minor);
+		return -ENOENT;
+	}
+	return 0;
+}
+
+/* Kills a tapdisk, when there is another one for all of its taps. */
 static int handover(struct client *client, const struct args *args, uint32_t old)
 {
 	struct taps taps;
@@ -109,8 +99,9 @@ static int handover(struct client *client, const struct args *args, uint32_t old
 	err = taps_get(client, &taps);
 	if (err)
 		return err;
+	err = names_known(&taps, old);
 	/* It is there, and can start, before the old one goes. */
-	err = tapdisk_spawn(&pid, -1);
+	err = err ?: tapdisk_spawn(&pid, -1);
 	if (!err) {
 		err = orphan_kill(old);
 		if (err)
@@ -121,6 +112,40 @@ static int handover(struct client *client, const struct args *args, uint32_t old
 	taps_free(&taps);
 	return err;
 }
+
+static int run_recover(const struct args *args)
+{
+	struct client *client;
+	struct message tap;
+	int err;
+
+	err = client_open(&client);
+	if (err)
+		return err;
+	err = orphan_await(client, args->minor, &tap);
+	if (!err)
+		err = may_recover(args, &tap);
+	if (!err && tap.pid)
+		err = handover(client, args, tap.pid);
+	else if (!err)
+		err = orphan_recover(client, args->minor, args->timeout);
+	message_free(&tap);
+	client_close(client);
+	return err;
+}
+
+static const struct opt *const recover_opts[] = { &opt_minor, &opt_kill, &opt_timeout, NULL };
+
+const struct command cmd_recover = {
+	.name = "recover",
+	.summary = "Give a tap whose tapdisk has gone a new one",
+	.about = "Spawns a tapdisk, which opens the image that the tap had; its requests, which\n"
+		 "have waited, go on. A tapdisk that is stopped is killed first; its other taps go\n"
+		 "to the new one, too.",
+	.opts = recover_opts,
+	.required = "m",
+	.run = run_recover,
+};
 
 static int run_handover(const struct args *args)
 {

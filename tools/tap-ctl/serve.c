@@ -27,6 +27,7 @@
  * struct job - a tap that is being made
  * @vbd: the disk that it is for
  * @name: the image
+ * @stale: the disk has gone, and another one has its number
  * @pid: the process that makes it; 0: no job
  * @fd: what it reports
  * @len: bytes of that
@@ -35,6 +36,7 @@
 struct job {
 	struct vbd_ids vbd;
 	char *name;
+	bool stale;
 	pid_t pid;
 	int fd;
 	size_t len;
@@ -46,6 +48,7 @@ struct job {
  * @args: what all taps have in common
  * @client: for commands
  * @events: for events
+ * @lock: the descriptor whose lock says that we run
  * @look: there may be disks that wait
  * @jobs: the taps that are being made
  */
@@ -53,6 +56,7 @@ struct server {
 	const struct args *args;
 	struct client *client;
 	struct client *events;
+	int lock;
 	bool look;
 	struct job jobs[JOBS_MAX];
 };
@@ -79,6 +83,8 @@ static void __attribute__((noreturn)) run_job(const struct server *s, const stru
 {
 	struct args args = *s->args;
 
+	/* One that hangs does not keep the next daemon from starting. */
+	close(s->lock);
 	signal(SIGPIPE, SIG_IGN);
 	dup2(out, STDERR_FILENO);
 	args.image = job->name;
@@ -117,8 +123,13 @@ static int take_vbd(struct message *msg, void *arg)
 	struct server *s = arg;
 	struct job *job;
 
-	if (!msg->name || find_job(s, &msg->vbd))
+	if (!msg->name)
 		return 0;
+	job = find_job(s, &msg->vbd);
+	if (job) {
+		job->stale |= strcmp(job->name, msg->name) != 0;
+		return 0;
+	}
 	job = free_job(s);
 	return job ? start_job(s, job, msg) : 0;
 }
@@ -150,18 +161,19 @@ static void end_job(struct server *s, struct job *job)
 
 	close(job->fd);
 	job->text[job->len] = '\0';
-	if (job->len)
-		report("domain %u disk %u: %s", job->vbd.domid, job->vbd.devid, job->text);
 	if (!strncmp(job->text, prefix, sizeof(prefix) - 1))
 		memmove(job->text, job->text + sizeof(prefix) - 1,
 			sizeof(job->text) - sizeof(prefix) + 1);
 	job->text[strcspn(job->text, "\n")] = '\0';
+	if (job->text[0])
+		report("domain %u disk %u: %s", job->vbd.domid, job->vbd.devid, job->text);
 
 	waitpid(job->pid, &status, 0);
 	error = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
 	if (error && !job->text[0])
 		snprintf(job->text, sizeof(job->text), "%s: its tap could not be made", job->name);
-	answer(s, job, error);
+	if (!job->stale)
+		answer(s, job, error);
 	free(job->name);
 	job->pid = 0;
 	s->look = true;
@@ -221,15 +233,14 @@ static int serve(struct server *s)
 }
 
 /* Two of us would make each tap twice. The lock goes with the process. */
-static int lock(void)
+static int lock(struct server *s)
 {
-	int fd = open(BLKTAP_CONTROL_NODE, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0) {
+	s->lock = open(BLKTAP_CONTROL_NODE, O_RDONLY | O_CLOEXEC);
+	if (s->lock < 0) {
 		report("serve: %s: %s", BLKTAP_CONTROL_NODE, strerror(errno));
 		return -errno;
 	}
-	if (!flock(fd, LOCK_EX | LOCK_NB))
+	if (!flock(s->lock, LOCK_EX | LOCK_NB))
 		return 0;
 	report("serve: another tap-ctl serve is running");
 	return -EBUSY;
@@ -251,7 +262,7 @@ static int run_serve(const struct args *args)
 	err = client_open(&s->events);
 	if (err)
 		goto out_client;
-	err = lock() ?: serve(s);
+	err = lock(s) ?: serve(s);
 	client_close(s->events);
 out_client:
 	client_close(s->client);

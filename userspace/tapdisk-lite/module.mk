@@ -7,13 +7,10 @@ tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,confine.c c
 	main.c ring.c stats.c supervise.c tap.c) $(tap-ctl-client)
 tapdisk-libs := -laio -lcap-ng -ljson-c -lseccomp -luuid -lnl-genl-3 -lnl-3
 tapdisk-pkgs := libnl-genl-3.0 libnl-3.0
-UNITS += build/tapdisk-supervise.service
+UNITS += userspace/tapdisk-lite/tapdisk-supervise.service
 build/bin/tapdisk: $(tapdisk-src:%.c=build/%.o) build/lib/libvhd.a
 build/userspace/tapdisk-lite/main.o: \
 	all-cppflags += -DBLKTAP_VERSION='$(shell sed -n 's/^PACKAGE_VERSION=//p' dkms.conf)'
-build/%.service: userspace/tapdisk-lite/%.service.in
-	@mkdir -p $(@D)
-	@sed 's|@SBINDIR@|$(SBINDIR)|' $< >$@
 
 TEST_PROGS += build/selftests/unit-tapdisk-vhd
 unit-tapdisk-vhd-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/test/,guest.c \

@@ -28,6 +28,7 @@
 
 #define BACKOFF_FIRST	100	/* ms before the second try; then twice as long each time */
 #define BACKOFF_MAX	30000	/* ms */
+#define LOOK_PERIOD	10000	/* ms in which an event that was lost is made good */
 #define STEADY		300	/* ms that a tapdisk lives if it is not at fault */
 #define QUICK_MAX	1000	/* ms to wait after one that did not */
 
@@ -167,7 +168,8 @@ static void __attribute__((noreturn)) help(uint32_t minor)
 	err = client_open(&client);
 	if (err)
 		_exit(-err);
-	err = tap_get(client, (int)minor, &tap);
+	/* Somebody may be at it already, a handover say. */
+	err = orphan_await(client, (int)minor, &tap);
 	/* One that let go of its ring and lives on may still write. */
 	if (!err && orphan_is(&tap) && tap.pid)
 		err = orphan_kill((pid_t)tap.pid);
@@ -189,10 +191,10 @@ static void start_helper(struct ward *ward)
 	}
 }
 
-/* Starts what is due. Returns the ms to the next that will be, or -1. */
+/* Starts what is due. Returns the ms to the next that will be, LOOK_PERIOD at most. */
 static int start_due(struct supervisor *s)
 {
-	int64_t next = -1, left;
+	int64_t next = LOOK_PERIOD, left;
 	struct ward *ward;
 
 	LIST_FOREACH(ward, &s->wards, link) {
@@ -201,7 +203,7 @@ static int start_due(struct supervisor *s)
 		left = ward->due - now();
 		if (left <= 0)
 			start_helper(ward);
-		else if (next < 0 || left < next)
+		else if (left < next)
 			next = left;
 	}
 	return (int)next;
@@ -257,12 +259,16 @@ static int serve(struct supervisor *s)
 		{ .fd = client_fd(s->events), .events = POLLIN },
 		{ .fd = s->signals, .events = POLLIN },
 	};
-	int err = look(s);
+	int err = look(s), n;
 
 	while (!err) {
-		if (poll(in, 2, start_due(s)) < 0 && errno != EINTR)
+		n = poll(in, 2, start_due(s));
+		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (in[0].revents)
+		/* The module may be another one than that which knows of us. */
+		if (n == 0)
+			err = look(s);
+		if (!err && in[0].revents)
 			err = client_events(s->events, take_tap, s);
 		if (err == -ENOBUFS)
 			err = look(s);

@@ -181,6 +181,10 @@ static int keep_state(struct tap *tap, struct vhd_error *error)
 	if (image->driver->restore && !ioctl(tap->source.fd, BLKTAP_IOCTL_KEPT, &kept)) {
 		err = image->driver->restore(image, kept.fd, error);
 		close(kept.fd);
+	} else if (image->driver->restore && errno != ENOENT && errno != ENOTTY) {
+		/* It stays where it is, for one that can read it. */
+		err = deny(error, errno, "%s: reading what the last tapdisk has left: %s",
+			   image->name, strerror(errno));
 	}
 	if (!err && ioctl(tap->source.fd, BLKTAP_IOCTL_KEEP, &keep) && errno != ENOTTY)
 		err = deny(error, errno, "%s: leaving its state to the kernel: %s", image->name,

@@ -8,6 +8,7 @@
  * that were done by then, which its first fdatasync makes durable. Bits that
  * are set later make the bitmap dirty again, for the next cycle.
  */
+#include <errno.h>
 #include <string.h>
 #include <syslog.h>
 
@@ -26,7 +27,8 @@ void vhd_flush_lost(struct vhd_image *image, int err)
 {
 	if (image->flush.lost)
 		return;
-	image->flush.lost = err;
+	/* Whatever the cause, it does not pass: the kernel is not to try again. */
+	image->flush.lost = -EIO;
 	syslog(LOG_CRIT, "%s: fdatasync: %s: writes may be lost: flushes fail until it is reopened",
 	       image->chain->path, strerror(-err));
 }

@@ -39,6 +39,9 @@ struct vhd_keep {
 /* Direct I/O goes to the bitmaps: they begin with a page. */
 #define KEEP_HEAD	((sizeof(struct vhd_keep) + 4095) & ~(size_t)4095)
 
+/* More than any cache takes, whatever the chain. */
+#define KEEP_MAX	((size_t)256 << 20)
+
 int vhd_keep_init(struct vhd_image *image, uint32_t nr, uint32_t stride)
 {
 	struct vhd_cache *cache = &image->cache;
@@ -187,6 +190,10 @@ int vhd_keep_restore(struct image *base, int fd, struct vhd_error *error)
 		return deny(error, errno, "%s: what was kept of it: %s", image->chain->path,
 			    strerror(errno));
 	bytes = (size_t)st.st_size;
+	/* Our memory is locked, and the last one may have been taken over. */
+	if (bytes > KEEP_MAX)
+		return deny(error, EFBIG, "%s: what was kept of it, %zu bytes, is no tapdisk's",
+			    image->chain->path, bytes);
 	if (bytes <= KEEP_HEAD)
 		return 0;
 	keep = keep_read(fd, bytes);

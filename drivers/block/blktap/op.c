@@ -677,6 +677,7 @@ static int op_recover(struct blktap_op *op)
 	err = op_recover_begin(op, &paused);
 	if (err)
 		return err;
+	op_stage(op, BLKTAP_STATE_RECOVERING);
 	err = op_attach(op);
 	if (!err && !paused)
 		err = op_recover_open(op);

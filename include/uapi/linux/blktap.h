@@ -578,6 +578,7 @@ enum blktap_counter {
 #define BLKTAP_STATE_ORPHANED		0x400	/* its tapdisk is gone: wants another */
 #define BLKTAP_STATE_STALLED		0x800	/* a request waits for too long */
 #define BLKTAP_STATE_NO_SPACE		0x1000	/* writes wait for space */
+#define BLKTAP_STATE_RECOVERING		0x2000	/* an orphan's next tapdisk is on its way */
 
 enum blktap_event {
 	BLKTAP_EVENT_UNSPEC,

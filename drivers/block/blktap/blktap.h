@@ -134,6 +134,7 @@ enum tap_trim {
  * @landed: @ext's part is written, and not yet noted as dirty
  * @crowded: too much is dirty: a commit comes first
  * @nowait: the part was issued in the submitter's context
+ * @same_blkcg: the task that looked the part up is of the submitter's blkcg
  * @bios: the part is bios; else a kiocb
  * @iomode: BLKTAP_IOMODE_* of what it misses
  * @trim: enum tap_trim
@@ -158,6 +159,7 @@ struct tap_cmd {
 	bool landed;
 	bool crowded;
 	bool nowait;
+	bool same_blkcg;
 	bool bios;
 	u8 iomode;
 	u8 trim;

@@ -3,9 +3,7 @@
  * A part of a request as I/O on a file: an iterator over the request's own
  * pages, and a kiocb.
  */
-#include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
-#include <linux/cgroup.h>
 #include <linux/fs.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
@@ -13,33 +11,16 @@
 #include "blktap.h"
 #include "compat.h"
 
-static bool same_blkcg(struct request *rq)
-{
-#ifdef CONFIG_BLK_CGROUP
-	struct cgroup_subsys_state *css;
-	bool same;
-
-	if (!rq->bio)
-		return true;
-	rcu_read_lock();
-	css = bio_blkcg_css(rq->bio);
-	same = !css || css == task_css(current, io_cgrp_id);
-	rcu_read_unlock();
-	return same;
-#else
-	return true;
-#endif
-}
-
 /*
  * The submitter's context is not ours: it may hold a filesystem's locks or be
  * in its transaction, be reclaiming memory, be near the end of its stack, or
  * be limited in the size of files. A holder, a mount say, is taken for one that
  * may hold locks.
  */
-static bool may_inline(struct blktap *tap, struct request *rq,
+static bool may_inline(struct blktap *tap, struct tap_cmd *cmd,
 		       struct tap_file *file)
 {
+	struct request *rq = blk_mq_rq_from_pdu(cmd);
 	fmode_t need = FMODE_NOWAIT | FMODE_CAN_ODIRECT;
 
 	return !READ_ONCE(file->buffered) &&
@@ -47,7 +28,7 @@ static bool may_inline(struct blktap *tap, struct request *rq,
 	       !current->journal_info && !(current->flags & PF_MEMALLOC) &&
 	       !READ_ONCE(tap->disk->part0->bd_holders) &&
 	       (!rq_writes(rq) || rlimit(RLIMIT_FSIZE) == RLIM_INFINITY) &&
-	       tap_stack_left() && same_blkcg(rq);
+	       tap_stack_left() && cmd->same_blkcg;
 }
 
 /* Return: false: the filesystem is frozen, and this must not wait. */
@@ -69,10 +50,11 @@ static bool write_begin(struct tap_cmd *cmd, struct file *file, bool nowait)
 
 static void bvec_free(struct tap_cmd *cmd)
 {
-	struct tap_direct *direct = rq_tap(blk_mq_rq_from_pdu(cmd))->direct;
+	struct request *rq = blk_mq_rq_from_pdu(cmd);
 
-	if (cmd->bvec)
-		mempool_free(cmd->bvec, &direct->bvecs);
+	if (!cmd->bvec)
+		return;
+	mempool_free(cmd->bvec, &rq_tap(rq)->direct->bvecs);
 	cmd->bvec = NULL;
 }
 
@@ -100,17 +82,15 @@ static void part_iocb(struct tap_cmd *cmd, struct tap_file *file)
 {
 	struct request *rq = blk_mq_rq_from_pdu(cmd);
 	u64 sector = blk_rq_pos(rq) + (cmd->pos >> SECTOR_SHIFT);
-	struct kiocb *iocb = &cmd->iocb;
+	unsigned int flags = READ_ONCE(file->buffered) ? 0 : IOCB_DIRECT;
 
-	memset(iocb, 0, sizeof(*iocb));
-	iocb->ki_filp = file->file;
-	iocb->ki_pos = (loff_t)(sector + cmd->ext.delta) << SECTOR_SHIFT;
-	iocb->ki_ioprio = req_get_ioprio(rq);
-	iocb->ki_complete = part_complete;
-	if (!READ_ONCE(file->buffered))
-		iocb->ki_flags = IOCB_DIRECT;
-	if (cmd->nowait)
-		iocb->ki_flags |= IOCB_NOWAIT;
+	cmd->iocb = (struct kiocb) {
+		.ki_filp = file->file,
+		.ki_pos = (loff_t)(sector + cmd->ext.delta) << SECTOR_SHIFT,
+		.ki_complete = part_complete,
+		.ki_flags = cmd->nowait ? flags | IOCB_NOWAIT : flags,
+		.ki_ioprio = req_get_ioprio(rq),
+	};
 }
 
 static unsigned int bio_bvecs(struct bio *bio)
@@ -228,7 +208,7 @@ bool tap_file_begin(struct tap_cmd *cmd, struct tap_file *file,
 	struct iov_iter iter;
 	ssize_t ret;
 
-	if (cmd->nowait && !may_inline(tap, rq, file))
+	if (cmd->nowait && !may_inline(tap, cmd, file))
 		return false;
 	part_iocb(cmd, file);
 	if (!part_iter(cmd, &iter))

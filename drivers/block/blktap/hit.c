@@ -9,6 +9,7 @@
  */
 #include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
+#include <linux/cgroup.h>
 #include <linux/kthread.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task_stack.h>
@@ -202,6 +203,18 @@ static bool part_begin(struct blktap *tap, struct request *rq, bool nowait,
 	return tap_file_begin(cmd, file, batch);
 }
 
+/* Context: in an RCU read section. */
+static bool same_blkcg(struct request *rq)
+{
+#ifdef CONFIG_BLK_CGROUP
+	struct cgroup_subsys_state *css = rq->bio ? bio_blkcg_css(rq->bio) : NULL;
+
+	return !css || css == task_css(current, io_cgrp_id);
+#else
+	return true;
+#endif
+}
+
 /*
  * Looks up where the next part lies, and pins the layout for it. Return: the
  * layout is open; @found: what is needed is in the maps.
@@ -218,6 +231,7 @@ static bool part_find(struct blktap *tap, struct request *rq, bool *found)
 		cmd->pinned = percpu_ref_tryget_live_rcu(&direct->users);
 	*found = cmd->pinned && tap_layout_find_rcu(&direct->layout, sector,
 						    rq_writes(rq), &cmd->ext);
+	cmd->same_blkcg = same_blkcg(rq);
 	rcu_read_unlock();
 	if (*found)
 		cmd->part = min_t(u64, left >> SECTOR_SHIFT,

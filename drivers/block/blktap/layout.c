@@ -115,33 +115,6 @@ static void table_grow(struct tap_layout *layout, u64 chunk)
 							  __GFP_NOWARN));
 }
 
-/*
- * @rw has an entry for a range, or nothing. What spans more than a page of the
- * table is not worth it: then the tree has few entries.
- */
-static void table_store(struct tap_layout *layout, u64 first, u64 last,
-			void *entry)
-{
-	u64 chunk = first >> CHUNK_SHIFT, end = last >> CHUNK_SHIFT;
-	bool good = entry && entry_state(entry) == BLKTAP_EXT_READ_WRITE_DATA &&
-		    end - chunk < PAGE_CHUNKS;
-
-	end = min(end + 1, (u64)layout->nr_pages * PAGE_CHUNKS);
-	for (; chunk < end; chunk++) {
-		bool whole = good && chunk << CHUNK_SHIFT >= first &&
-			     ((chunk + 1) << CHUNK_SHIFT) - 1 <= last;
-		unsigned long *at;
-
-		if (whole)
-			table_grow(layout, chunk);
-		at = table_at(layout, chunk);
-		if (at)
-			WRITE_ONCE(*at, whole ? (unsigned long)entry : 0);
-		else
-			chunk |= PAGE_CHUNKS - 1;
-	}
-}
-
 /* Nobody may be looking anything up. */
 void tap_layout_destroy(struct tap_layout *layout)
 {
@@ -176,6 +149,65 @@ static void *entry_at(struct maple_tree *tree, u64 sector, u64 *first,
 	return entry;
 }
 
+static bool entry_is(unsigned long entry, u8 state)
+{
+	return entry && entry_state((void *)entry) == state;
+}
+
+/* Return: @tree has nothing in a range. */
+static bool map_lacks(struct maple_tree *tree, u64 first, u64 last)
+{
+	u64 at, end;
+
+	return !entry_at(tree, first, &at, &end) && end >= last;
+}
+
+/*
+ * What the table is to say of a chunk that lies in an entry of a tree: what @ro
+ * has counts where @rw has nothing.
+ */
+static bool table_takes(struct tap_layout *layout, struct maple_tree *tree,
+			u64 chunk, void *entry)
+{
+	u64 first = chunk << CHUNK_SHIFT;
+
+	if (tree == &layout->rw)
+		return entry_state(entry) == BLKTAP_EXT_READ_WRITE_DATA;
+	return entry_state(entry) == BLKTAP_EXT_READ_DATA &&
+	       map_lacks(&layout->rw, first,
+			 first + (1ULL << CHUNK_SHIFT) - 1);
+}
+
+/*
+ * @rw or @ro has an entry for a range, or nothing. What spans more than a page of
+ * the table is not worth it: then the tree has few entries.
+ */
+static void table_store(struct tap_layout *layout, struct maple_tree *tree,
+			u64 first, u64 last, void *entry)
+{
+	u64 chunk = first >> CHUNK_SHIFT, end = last >> CHUNK_SHIFT;
+	bool good = entry && end - chunk < PAGE_CHUNKS;
+
+	end = min(end + 1, (u64)layout->nr_pages * PAGE_CHUNKS);
+	for (; chunk < end; chunk++) {
+		bool whole = good && chunk << CHUNK_SHIFT >= first &&
+			     ((chunk + 1) << CHUNK_SHIFT) - 1 <= last &&
+			     table_takes(layout, tree, chunk, entry);
+		unsigned long *at;
+
+		if (whole)
+			table_grow(layout, chunk);
+		at = table_at(layout, chunk);
+		if (!at)
+			chunk |= PAGE_CHUNKS - 1;
+		else if (whole)
+			WRITE_ONCE(*at, (unsigned long)entry);
+		else if (tree == &layout->rw ||
+			 !entry_is(*at, BLKTAP_EXT_READ_WRITE_DATA))
+			WRITE_ONCE(*at, 0);
+	}
+}
+
 /* Clips what @ro has at a sector to a range. */
 static bool find_beneath(struct tap_layout *layout, u64 sector, u64 first,
 			 u64 last, struct tap_extent *ext)
@@ -208,7 +240,7 @@ bool tap_layout_find_rcu(struct tap_layout *layout, u64 sector, bool write,
 	u64 first, last;
 	void *entry;
 
-	if (quick) {
+	if (write ? entry_is(quick, BLKTAP_EXT_READ_WRITE_DATA) : quick) {
 		entry_unpack((void *)quick, ext);
 		ext->first = round_down(sector, 1ULL << CHUNK_SHIFT);
 		ext->last = ext->first + (1ULL << CHUNK_SHIFT) - 1;
@@ -247,8 +279,8 @@ static void map_store(struct tap_layout *layout, struct maple_tree *tree,
 		last = end;
 	/* At most: a split makes two more. tap_layout_shrink() counts anew. */
 	layout->nr += 2;
-	if (tree == &layout->rw)
-		table_store(layout, first, last, entry);
+	if (tree != &layout->dirty)
+		table_store(layout, tree, first, last, entry);
 	WARN_ON_ONCE(mtree_store_range(tree, first, last, entry, LAYOUT_GFP));
 }
 

@@ -38,8 +38,9 @@ struct tap_extent {
  * @rw: READ_WRITE_DATA, INVALID_DATA and DIRTY extents
  * @ro: READ_DATA and NONE_DATA: what is read where @rw has nothing, or INVALID
  * @dirty: the ranges that are DIRTY in @rw, to find them
- * @table: for each chunk that lies in one READ_WRITE_DATA extent that extent's
- *	entry, in pages; a shorter way than @rw for the lookup
+ * @table: for each chunk that lies in one READ_WRITE_DATA extent, or in one
+ *	READ_DATA extent with nothing in @rw, that extent's entry, in pages; a
+ *	shorter way than the trees for the lookup
  * @nr_pages: of @table; 0: there is none
  * @nr: entries, at most; counted anew when that is too many
  * @nr_dirty: entries of @dirty, at most; also counted anew

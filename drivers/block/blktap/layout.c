@@ -56,12 +56,20 @@ static void entry_unpack(void *entry, struct tap_extent *ext)
 				   ENTRY_DELTA_BITS - 1);
 }
 
+/*
+ * Gaps are of no use to us, but without MT_FLAGS_ALLOC_RANGE the destruction of
+ * a tree whose root has 16 leaves frees a page that is somebody else's: nodes
+ * keep their metadata where the last leaf's pointer is, and mt_clear_meta() takes
+ * the one for the other.
+ */
+#define LAYOUT_TREE	(MT_FLAGS_USE_RCU | MT_FLAGS_ALLOC_RANGE)
+
 void tap_layout_init(struct tap_layout *layout)
 {
 	mutex_init(&layout->lock);
-	mt_init_flags(&layout->rw, MT_FLAGS_USE_RCU);
-	mt_init_flags(&layout->ro, MT_FLAGS_USE_RCU);
-	mt_init_flags(&layout->dirty, MT_FLAGS_USE_RCU);
+	mt_init_flags(&layout->rw, LAYOUT_TREE);
+	mt_init_flags(&layout->ro, LAYOUT_TREE);
+	mt_init_flags(&layout->dirty, LAYOUT_TREE);
 	layout->hold_first = 1;
 	layout->hold_last = 0;
 }

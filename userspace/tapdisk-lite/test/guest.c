@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +182,15 @@ void guest_open(struct guest *guest, const char *name, unsigned int flags)
 	assert_int_equal(guest->image->capacity, guest->sectors);
 	if (guest->layout && guest->image->layout)
 		kernel_begin(guest);
+}
+
+void guest_open_path(struct guest *guest, const char *type, const char *path, unsigned int flags)
+{
+	char name[PATH_MAX + 16], *full = realpath(path, NULL);
+
+	snprintf(name, sizeof(name), "%s:%s", type, full ? full : path);
+	free(full);
+	guest_open(guest, name, flags);
 }
 
 void guest_turn(struct guest *guest)

@@ -85,6 +85,8 @@ struct guest *guest_new(uint64_t sectors, uint64_t seed);
 void guest_free(struct guest *guest);
 
 void guest_open(struct guest *guest, const char *name, unsigned int flags);
+/* The same of TYPE:PATH, made absolute. */
+void guest_open_path(struct guest *guest, const char *type, const char *path, unsigned int flags);
 void guest_close(struct guest *guest);	/* drains, flushes */
 void guest_drop(struct guest *guest);	/* drains, does not flush */
 

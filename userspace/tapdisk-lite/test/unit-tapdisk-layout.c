@@ -101,11 +101,8 @@ static void number_files(struct image *image)
 static struct guest *begin(const char *type, const char *path, unsigned int flags)
 {
 	struct guest *guest = guest_new(SECTORS, test_seed());
-	char name[PATH_MAX + 16], *full = realpath(path, NULL);
 
-	snprintf(name, sizeof(name), "%s:%s", type, full);
-	free(full);
-	guest_open(guest, name, flags);
+	guest_open_path(guest, type, path, flags);
 	number_files(guest->image);
 	return guest;
 }

@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,15 +20,6 @@
 #define SECTORS		(5ULL * BLOCK_SECTORS + 9)
 #define STATES		250	/* verified of a record, about */
 #define CHOICES		(CUT_ALL_BUT_ONE + 1)
-
-static void open_path(struct guest *guest, const char *path, unsigned int flags)
-{
-	char name[PATH_MAX + 16], *full = realpath(path, NULL);
-
-	snprintf(name, sizeof(name), "vhd:%s", full);
-	guest_open(guest, name, flags);
-	free(full);
-}
 
 /* Mostly a block or two; or a part of one. */
 static void trim(struct guest *guest)
@@ -129,7 +119,7 @@ static void verify_state(struct guest *reader, const struct record *record, uint
 	};
 
 	check_image("state", true);
-	open_path(reader, "state", IMAGE_RDONLY);
+	guest_open_path(reader, "vhd", "state", IMAGE_RDONLY);
 	reader->watch = &verifier.watch;
 	for (uint64_t spot = 0; spot < SECTORS; spot += 750) {
 		uint64_t left = SECTORS - spot;
@@ -146,7 +136,7 @@ static void verify_goes_on(struct guest *guest, const uint32_t *initial)
 {
 	const uint64_t spot = 4 * BLOCK_SECTORS + 2000;
 
-	open_path(guest, "state", 0);
+	guest_open_path(guest, "vhd", "state", 0);
 	guest->stamps[spot] = initial[spot];
 	guest->trimmed[spot] = true;
 	guest_submit(guest, GUEST_READ, spot, 1);
@@ -189,7 +179,7 @@ static void cut_power(struct guest *guest, const char *path,
 	struct record *record = record_begin(guest, path);
 
 	memcpy(initial, guest->stamps, SECTORS * sizeof(*initial));
-	open_path(guest, path, 0);
+	guest_open_path(guest, "vhd", path, 0);
 	work(guest, rounds);
 	guest_drop(guest);
 	guest->watch = NULL;
@@ -211,7 +201,7 @@ static void test_dynamic(void **state)
 
 static void fill(struct guest *guest, const char *path)
 {
-	open_path(guest, path, 0);
+	guest_open_path(guest, "vhd", path, 0);
 	guest->no_trims = true;
 	guest_run(guest, 100, 100);
 	guest_close(guest);
@@ -305,7 +295,7 @@ static void test_differencing_in_use(void **state)
 	make_dynamic("0", SECTORS);
 	fill(guest, "0");
 	make_child("1", "0");
-	open_path(guest, "1", 0);
+	guest_open_path(guest, "vhd", "1", 0);
 	guest_run_in(guest, 30, 100, 0, 3 * BLOCK_SECTORS);
 	guest_close(guest);
 	cut_power(guest, "1", work, 80);
@@ -393,7 +383,7 @@ static void run_breaking(const char *path, struct guest *guest, unsigned int per
 	memcpy(initial, guest->stamps, SECTORS * sizeof(*initial));
 	guest->aio.hook = &breaker.hook;
 	guest->faulty = true;
-	open_path(guest, path, 0);
+	guest_open_path(guest, "vhd", path, 0);
 	work(guest, 40);
 	guest_drop(guest);
 	guest->watch = NULL;

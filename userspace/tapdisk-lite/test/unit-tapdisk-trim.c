@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,20 +16,11 @@
 #define SECTORS		((BLOCKS - 1ULL) * BLOCK + 9)
 #define BLOCK_BYTES	(BLOCK * SECTOR_SIZE)
 
-static void begin(struct guest *guest, const char *path)
-{
-	char name[PATH_MAX + 16], *full = realpath(path, NULL);
-
-	snprintf(name, sizeof(name), "vhd:%s", full);
-	free(full);
-	guest_open(guest, name, 0);
-}
-
 static void reopen(struct guest *guest, const char *path)
 {
 	guest_close(guest);
 	check_image(path, false);
-	begin(guest, path);
+	guest_open_path(guest, "vhd", path, 0);
 }
 
 static void write_range(struct guest *guest, uint64_t sector, uint64_t sectors)
@@ -104,7 +94,7 @@ static void test_whole_blocks(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_range(guest, 0, SECTORS);
 	before = space("0");
 	assert_int_equal(blocks("0"), BLOCKS);
@@ -130,7 +120,7 @@ static void test_last_block(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_range(guest, SECTORS - 9, 9);
 	trim(guest, SECTORS - 9, 8);
 	assert_int_equal(blocks("0"), 1);
@@ -150,7 +140,7 @@ static void test_places_are_used_again(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_blocks(guest, 9);
 	bytes = size("0");
 	for (unsigned int i = 0; i < 3; i++) {
@@ -179,7 +169,7 @@ static void test_part_of_a_block(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_blocks(guest, 2);
 	before = space("0");
 	trim(guest, 1003, 2001);
@@ -200,12 +190,12 @@ static void test_child(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_range(guest, 0, 3 * BLOCK);
 	guest_close(guest);
 	parent = space("0");
 	make_child("1", "0");
-	begin(guest, "1");
+	guest_open_path(guest, "vhd", "1", 0);
 	write_range(guest, 2 * BLOCK, BLOCK);
 	write_range(guest, BLOCK + 800, 1600);
 	assert_true(guest_submit(guest, GUEST_FLUSH, 0, 0));
@@ -233,11 +223,11 @@ static void test_batmap(void **state)
 	(void)state;
 	make_dynamic("0", SECTORS);
 	add_batmap("0");
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_blocks(guest, 8);
 	guest_close(guest);
 	set_batmap("0");
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	trim(guest, 2 * BLOCK, 3 * BLOCK);
 	assert_int_equal(blocks("0"), 5);
 	expect_zeroes(guest, 2 * BLOCK, 3 * BLOCK);
@@ -254,11 +244,11 @@ static void test_not_offered(void **state)
 
 	(void)state;
 	make_fixed("fixed", SECTORS);
-	begin(guest, "fixed");
+	guest_open_path(guest, "vhd", "fixed", 0);
 	assert_false(guest->image->trim);
 	guest_close(guest);
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	assert_true(guest->image->trim);
 	assert_false(guest->image->trim_zeroes);
 	guest_close(guest);
@@ -328,7 +318,7 @@ static void test_many_blocks(void **state)
 	(void)state;
 	make_dynamic("0", (uint64_t)nr * BLOCK);
 	make_full("0", nr);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	call_init(trim_call, 0, 0, (uint64_t)nr * BLOCK);
 	guest->image->driver->trim(guest->image, &trim_call->req);
 	get->done = true;
@@ -358,7 +348,7 @@ static void test_no_grant_of_what_goes(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_blocks(guest, 6);
 	assert_true(guest_submit(guest, GUEST_TRIM, 2 * BLOCK, 2 * BLOCK));
 	call_init(get, 31, 0, 1);
@@ -397,7 +387,7 @@ static void test_write_in_flight(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_blocks(guest, 3);
 	assert_true(guest_submit(guest, GUEST_WRITE, BLOCK + 8, 8));
 	trim_directly(guest, BLOCK, BLOCK);
@@ -419,7 +409,7 @@ static void test_dirty_bitmap(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_blocks(guest, 2);
 	guest_close(guest);
 	assert_int_equal(vhd_open(&vhd, "0", 0, &error), 0);
@@ -429,7 +419,7 @@ static void test_dirty_bitmap(void **state)
 	close(fd);
 	vhd_close(vhd);
 
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_range(guest, BLOCK + 8, 8);
 	trim(guest, 0, 2 * BLOCK);
 	assert_int_equal(blocks("0"), 1);
@@ -472,7 +462,7 @@ static void test_sync_fails(void **state)
 
 	(void)state;
 	make_dynamic("0", SECTORS);
-	begin(guest, "0");
+	guest_open_path(guest, "vhd", "0", 0);
 	write_blocks(guest, 4);
 	bytes = size("0");
 	guest->aio.hook = &f.hook;

@@ -15,24 +15,15 @@
 #define SECTORS		(19ULL * 2048 + 5)	/* ten blocks, the last one in part */
 #define BLOCK_SECTORS	4096U
 
-static void open_path(struct guest *guest, const char *type, const char *path, unsigned int flags)
-{
-	char name[PATH_MAX + 16], *full = realpath(path, NULL);
-
-	snprintf(name, sizeof(name), "%s:%s", type, full ? full : path);
-	guest_open(guest, name, flags);
-	free(full);
-}
-
 /* Random requests, with the image opened anew now and then. */
 static void run_and_reopen(struct guest *guest, const char *type, const char *path)
 {
 	for (int i = 0; i < 4; i++) {
-		open_path(guest, type, path, 0);
+		guest_open_path(guest, type, path, 0);
 		guest_run(guest, 300, 50);
 		guest_close(guest);
 	}
-	open_path(guest, type, path, IMAGE_RDONLY);
+	guest_open_path(guest, type, path, IMAGE_RDONLY);
 	guest_verify(guest);
 	guest_close(guest);
 }
@@ -83,7 +74,7 @@ static void run_chain(unsigned int depth)
 		snprintf(parent, sizeof(parent), "%u", i - 1);
 		snprintf(path, sizeof(path), "%u", i);
 		make_child(path, parent);
-		open_path(guest, "vhd", path, 0);
+		guest_open_path(guest, "vhd", path, 0);
 		guest_run(guest, 150, 60);
 		guest_verify(guest);
 		guest_close(guest);
@@ -132,13 +123,13 @@ static void test_unflushed_child(void **state)
 	(void)state;
 	make_dynamic("base", SECTORS);
 	make_child("child", "base");
-	open_path(guest, "vhd", "child", 0);
+	guest_open_path(guest, "vhd", "child", 0);
 	guest_submit(guest, GUEST_WRITE, 100, 8);
 	guest_submit(guest, GUEST_WRITE, 6000, 8);
 	guest_drop(guest);
 	memset(guest->stamps, 0, SECTORS * sizeof(*guest->stamps));
 	check_image("child", false);
-	open_path(guest, "vhd", "child", 0);
+	guest_open_path(guest, "vhd", "child", 0);
 	guest_verify(guest);
 	guest_close(guest);
 	guest_free(guest);
@@ -156,14 +147,14 @@ static void test_cache_pressure(void **state)
 	(void)state;
 	make_dynamic("base", blocks * BLOCK_SECTORS);
 	make_child("child", "base");
-	open_path(guest, "vhd", "child", 0);
+	guest_open_path(guest, "vhd", "child", 0);
 	for (uint64_t i = 0; i < blocks; i++)
 		guest_submit(guest, GUEST_WRITE, i * 1217 % blocks * BLOCK_SECTORS + i % 4000, 8);
 	guest_drain(guest);
 	for (uint64_t i = 0; i < blocks; i++)
 		guest_submit(guest, GUEST_READ, i * 1217 % blocks * BLOCK_SECTORS + i % 4000, 8);
 	guest_close(guest);
-	open_path(guest, "vhd", "child", 0);
+	guest_open_path(guest, "vhd", "child", 0);
 	for (uint64_t i = 0; i < blocks; i++)
 		guest_submit(guest, GUEST_READ, i * 1217 % blocks * BLOCK_SECTORS + i % 4000, 20);
 	guest_close(guest);
@@ -178,11 +169,11 @@ static void test_sequential(void **state)
 
 	(void)state;
 	make_dynamic("dynamic", guest->sectors);
-	open_path(guest, "vhd", "dynamic", 0);
+	guest_open_path(guest, "vhd", "dynamic", 0);
 	for (uint64_t i = 0; i < 120; i++)
 		guest_submit(guest, GUEST_WRITE, (i + 1) * BLOCK_SECTORS - 40, 80);
 	guest_close(guest);
-	open_path(guest, "vhd", "dynamic", 0);
+	guest_open_path(guest, "vhd", "dynamic", 0);
 	guest_verify(guest);
 	guest_close(guest);
 	check_image("dynamic", false);
@@ -207,7 +198,7 @@ static void test_dynamic_with_clear_bits(void **state)
 
 	(void)state;
 	make_dynamic("dynamic", SECTORS);
-	open_path(guest, "vhd", "dynamic", 0);
+	guest_open_path(guest, "vhd", "dynamic", 0);
 	guest_run_in(guest, 400, 100, 0, 2 * BLOCK_SECTORS);
 	guest_close(guest);
 
@@ -319,7 +310,7 @@ static void test_made_by_qemu(void **state)
 	model_to_file(guest, "model");
 	assert_int_equal(system("qemu-img convert -f raw -O vpc -o force_size=on model dynamic"),
 			 0);
-	open_path(guest, "vhd", "dynamic", IMAGE_RDONLY);
+	guest_open_path(guest, "vhd", "dynamic", IMAGE_RDONLY);
 	guest_verify(guest);
 	guest_close(guest);
 	run_and_reopen(guest, "vhd", "dynamic");
@@ -370,7 +361,7 @@ static bool run_with_failure(const char *path, unsigned int from, unsigned int c
 	struct guest *guest = guest_new(SECTORS, seed);
 	bool over;
 
-	open_path(guest, "vhd", path, 0);
+	guest_open_path(guest, "vhd", path, 0);
 	guest->aio.hook = &saboteur.hook;
 	guest->faulty = true;
 	for (unsigned int i = 0; i < 12; i++) {
@@ -432,7 +423,7 @@ static void test_full_disk(void **state)
 
 	(void)state;
 	make_dynamic("dynamic", SECTORS);
-	open_path(guest, "vhd", "dynamic", 0);
+	guest_open_path(guest, "vhd", "dynamic", 0);
 	guest_submit(guest, GUEST_WRITE, 0, 88);
 	guest_drain(guest);
 	assert_int_equal(stat("dynamic", &before), 0);
@@ -454,7 +445,7 @@ static void test_full_disk(void **state)
 	guest_submit(guest, GUEST_WRITE, 5 * BLOCK_SECTORS, 88);
 	guest_close(guest);
 	check_image("dynamic", false);
-	open_path(guest, "vhd", "dynamic", 0);
+	guest_open_path(guest, "vhd", "dynamic", 0);
 	guest_verify(guest);
 	guest_close(guest);
 	guest_free(guest);
@@ -487,7 +478,7 @@ static void test_refusals(void **state)
 	expect_refusal("vhd:/proc/version", -EINVAL, "/proc/version");
 
 	make_dynamic("dynamic", SECTORS);
-	open_path(guest, "vhd", "dynamic", 0);
+	guest_open_path(guest, "vhd", "dynamic", 0);
 	snprintf(name, sizeof(name), "%s", guest->image->name);
 	expect_refusal(name, -EBUSY, "dynamic");
 	expect_refusal(memcpy(name, "aio", 3), -EBUSY, "dynamic");

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,18 +16,9 @@
 #define BLOCK		4096U
 #define SECTORS		(6ULL * BLOCK + 8)
 
-static void begin(struct guest *guest, const char *type, const char *path, unsigned int flags)
-{
-	char name[PATH_MAX + 16], *full = realpath(path, NULL);
-
-	snprintf(name, sizeof(name), "%s:%s", type, full);
-	free(full);
-	guest_open(guest, name, flags);
-}
-
 static void work(struct guest *guest, const char *type, const char *path, unsigned int count)
 {
-	begin(guest, type, path, 0);
+	guest_open_path(guest, type, path, 0);
 	guest->no_trims = true;
 	guest_run(guest, count, 100);
 	guest_close(guest);
@@ -36,7 +26,7 @@ static void work(struct guest *guest, const char *type, const char *path, unsign
 
 static void verify(struct guest *guest, const char *type, const char *path)
 {
-	begin(guest, type, path, IMAGE_RDONLY);
+	guest_open_path(guest, type, path, IMAGE_RDONLY);
 	guest_verify(guest);
 	guest_close(guest);
 	if (!strcmp(type, "vhd"))
@@ -70,36 +60,37 @@ static void coalesce_into(struct guest *guest, const char *type, const char *par
 	unlink("child");
 }
 
-static void test_coalesce_into_dynamic(void **state)
+/* The same, where the parent has nothing yet. */
+static void coalesce_into_new(const char *type, const char *parent)
 {
 	struct guest *guest = guest_new(SECTORS, test_seed());
 
+	coalesce_into(guest, type, parent, !strcmp(type, "aio"));
+	guest_free(guest);
+}
+
+static void test_coalesce_into_dynamic(void **state)
+{
 	(void)state;
 	make_dynamic("0", SECTORS);
-	coalesce_into(guest, "vhd", "0", false);
-	guest_free(guest);
+	coalesce_into_new("vhd", "0");
 }
 
 static void test_coalesce_into_fixed(void **state)
 {
-	struct guest *guest = guest_new(SECTORS, test_seed());
-
 	(void)state;
 	make_fixed("0", SECTORS);
-	coalesce_into(guest, "vhd", "0", false);
-	guest_free(guest);
+	coalesce_into_new("vhd", "0");
 }
 
 static void test_coalesce_into_raw(void **state)
 {
-	struct guest *guest = guest_new(SECTORS, test_seed());
 	int fd = open("raw", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
 
 	(void)state;
 	assert_int_equal(ftruncate(fd, SECTORS * SECTOR_SIZE), 0);
 	close(fd);
-	coalesce_into(guest, "aio", "raw", true);
-	guest_free(guest);
+	coalesce_into_new("aio", "raw");
 }
 
 /* Three in the middle, and what was beneath is still read. */
@@ -146,7 +137,7 @@ static void test_coalesce_refused(void **state)
 	make_dynamic("0", SECTORS);
 	expect_error(vhd_coalesce("0", &error), -EINVAL, &error, "no parent");
 	make_child("1", "0");
-	begin(guest, "vhd", "1", IMAGE_RDONLY);
+	guest_open_path(guest, "vhd", "1", IMAGE_RDONLY);
 	expect_error(vhd_coalesce("1", &error), -EBUSY, &error, "in use");
 	guest_close(guest);
 	assert_int_equal(vhd_resize("1", 2 * SECTORS * SECTOR_SIZE, &error), 0);
@@ -181,7 +172,7 @@ static void resize(const char *path)
 			fail_msg("%s", error.text);
 		guest = larger(guest, sizes[i]);
 		check_image(path, false);
-		begin(guest, "vhd", path, 0);
+		guest_open_path(guest, "vhd", path, 0);
 		guest_submit(guest, GUEST_WRITE, sizes[i] - 8, 8);
 		guest_submit(guest, GUEST_FLUSH, 0, 0);
 		for (uint64_t at = 0; at + 88 < SECTORS + 2000; at += 88)

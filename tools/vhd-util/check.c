@@ -34,23 +34,10 @@ static int check(const char *name)
 
 static int run(const struct command *cmd, int argc, char **argv)
 {
-	const char *name = NULL;
-	int c;
+	const char *name;
+	int r = only_name(cmd, argc, argv, &name);
 
-	while ((c = next_option(cmd, argc, argv, "n:h")) != -1) {
-		switch (c) {
-		case 'n':
-			name = optarg;
-			break;
-		case HELP_SHOWN:
-			return 0;
-		default:
-			return fail_usage(cmd, "wrong option");
-		}
-	}
-	if (!name || optind != argc)
-		return fail_usage(cmd, "needs -n, and nothing else");
-	return check(name);
+	return r < 0 || !name ? r : check(name);
 }
 
 const struct command command_check = {

@@ -1,26 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <unistd.h>
 #include "command.h"
 
 static int run(const struct command *cmd, int argc, char **argv)
 {
-	const char *name = NULL;
 	struct vhd_error err;
-	int c, r;
+	const char *name;
+	int r = only_name(cmd, argc, argv, &name);
 
-	while ((c = next_option(cmd, argc, argv, "n:h")) != -1) {
-		switch (c) {
-		case 'n':
-			name = optarg;
-			break;
-		case HELP_SHOWN:
-			return 0;
-		default:
-			return fail_usage(cmd, "wrong option");
-		}
-	}
-	if (!name || optind != argc)
-		return fail_usage(cmd, "needs -n, and nothing else");
+	if (r < 0 || !name)
+		return r;
 	r = vhd_coalesce(name, &err);
 	return r ? fail(r, &err) : 0;
 }

@@ -32,6 +32,19 @@ extern const struct command command_create, command_snapshot, command_query,
 int next_option(const struct command *cmd, int argc, char **argv,
 		const char *options);
 
+/* For commands that take -n alone. Return: 0, @name NULL if it was --help; -EINVAL. */
+int only_name(const struct command *cmd, int argc, char **argv, const char **name);
+
+/* An image and the one beneath it, which may be raw. */
+struct lineage {
+	const char *name;
+	const char *parent;
+	bool raw;
+};
+
+/* For commands that take -n, -p and -m. Return: as only_name(). */
+int name_and_parent(const struct command *cmd, int argc, char **argv, struct lineage *of);
+
 /* What is wrong with the command line. Return: -EINVAL. */
 int fail_usage(const struct command *cmd, const char *what);
 

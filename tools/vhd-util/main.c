@@ -30,6 +30,51 @@ int next_option(const struct command *cmd, int argc, char **argv,
 	return c;
 }
 
+int only_name(const struct command *cmd, int argc, char **argv, const char **name)
+{
+	int c;
+
+	*name = NULL;
+	while ((c = next_option(cmd, argc, argv, "n:h")) != -1) {
+		if (c != 'n') {
+			*name = NULL;
+			return c == HELP_SHOWN ? 0 : fail_usage(cmd, "wrong option");
+		}
+		*name = optarg;
+	}
+	if (!*name || optind != argc)
+		return fail_usage(cmd, "needs -n, and nothing else");
+	return 0;
+}
+
+int name_and_parent(const struct command *cmd, int argc, char **argv, struct lineage *of)
+{
+	int c;
+
+	*of = (struct lineage){ 0 };
+	while ((c = next_option(cmd, argc, argv, "n:p:mh")) != -1) {
+		switch (c) {
+		case 'n':
+			of->name = optarg;
+			break;
+		case 'p':
+			of->parent = optarg;
+			break;
+		case 'm':
+			of->raw = true;
+			break;
+		case HELP_SHOWN:
+			of->name = NULL;
+			return 0;
+		default:
+			return fail_usage(cmd, "wrong option");
+		}
+	}
+	if (!of->name || !of->parent || optind != argc)
+		return fail_usage(cmd, "needs -n and -p, and nothing else but options");
+	return 0;
+}
+
 /* What is too large to be counted is too large for a VHD too. */
 int parse_mib(const char *text, uint64_t *bytes)
 {

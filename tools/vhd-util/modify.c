@@ -1,35 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <unistd.h>
 #include "command.h"
 
 static int run(const struct command *cmd, int argc, char **argv)
 {
-	const char *name = NULL;
-	const char *parent = NULL;
-	bool raw = false;
 	struct vhd_error err;
-	int c, r;
+	struct lineage of;
+	int r = name_and_parent(cmd, argc, argv, &of);
 
-	while ((c = next_option(cmd, argc, argv, "n:p:mh")) != -1) {
-		switch (c) {
-		case 'n':
-			name = optarg;
-			break;
-		case 'p':
-			parent = optarg;
-			break;
-		case 'm':
-			raw = true;
-			break;
-		case HELP_SHOWN:
-			return 0;
-		default:
-			return fail_usage(cmd, "wrong option");
-		}
-	}
-	if (!name || !parent || optind != argc)
-		return fail_usage(cmd, "needs -n and -p, and nothing else but options");
-	r = vhd_set_parent(name, parent, raw, &err);
+	if (r < 0 || !of.name)
+		return r;
+	r = vhd_set_parent(of.name, of.parent, of.raw, &err);
 	return r ? fail(r, &err) : 0;
 }
 

@@ -1,27 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <unistd.h>
 #include "command.h"
 
 static int run(const struct command *cmd, int argc, char **argv)
 {
-	const char *name = NULL;
-	struct vhd *v;
 	struct vhd_error err;
-	int c, r;
+	const char *name;
+	struct vhd *v;
+	int r = only_name(cmd, argc, argv, &name);
 
-	while ((c = next_option(cmd, argc, argv, "n:h")) != -1) {
-		switch (c) {
-		case 'n':
-			name = optarg;
-			break;
-		case HELP_SHOWN:
-			return 0;
-		default:
-			return fail_usage(cmd, "wrong option");
-		}
-	}
-	if (!name || optind != argc)
-		return fail_usage(cmd, "needs -n, and nothing else");
+	if (r < 0 || !name)
+		return r;
 	/* Who opens it for writing puts back a lost footer. */
 	r = vhd_open(&v, name, VHD_OPEN_RDWR, &err);
 	if (!r)

@@ -64,6 +64,24 @@ test_dynamic() {
 	compare_with_qemu "$DIR/d.vhd"
 }
 
+# The last block of the image, and the last page of the disk, are not whole.
+test_odd_sizes() {
+	local MIB=5
+
+	make_raw "$DIR/r.img" "$MIB"
+	truncate -s +1536 "$DIR/r.img"
+	verify_image "aio:$DIR/r.img"
+	tap_create "aio:$DIR/r.img"
+	head -c 512 /dev/urandom >"$DIR/last"
+	dd if="$DIR/last" of="$DEV" bs=512 seek=10242 oflag=direct status=none
+	tail -c 512 "$DEV" | cmp - "$DIR/last" || fail "the last sector differs"
+	tap_destroy "$MINOR"
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	verify_image "vhd:$DIR/d.vhd"
+	make_child "$DIR/c.vhd" "$DIR/d.vhd"
+	verify_image "vhd:$DIR/c.vhd"
+}
+
 test_dynamic_made_by_qemu() {
 	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on "$DIR/q.vhd" "${MIB}M"
 	verify_image "vhd:$DIR/q.vhd"

@@ -101,6 +101,22 @@ static void what_an_answer_leaves_out_is_asked_again(void)
 	granter_down(&g);
 }
 
+/* The disk ends within a chunk: nothing is wanted behind its end. */
+static void a_disk_that_ends_within_a_chunk(void)
+{
+	struct granter g = { .sectors = 2 * GRANTER_CHUNK + 1000 };
+	struct blktap_ring_request r;
+	pid_t child;
+
+	granter_up(&g, scratch_file(FILE_BYTES));
+	child = child_start(do_disk_io, granter_io(&g, true, 2 * GRANTER_CHUNK + 8, 8, 1));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTGET);
+	CHECK(r.lg.nr_sectors == 1000 - 8, "%llu", r.lg.nr_sectors);
+	granter_all(&g, &r);
+	CHECK(granter_until(&g, child) == 0);
+	granter_down(&g);
+}
+
 static void readers_and_writers_and_chunks_ask_each_for_themselves(void)
 {
 	struct blktap_ring_request r[3];
@@ -546,6 +562,7 @@ static void past_the_end_of_a_file_without_direct_io_are_zeroes(void)
 static const struct ktap_case cases[] = {
 	KTAP_CASE(misses_of_one_chunk_share_an_upcall),
 	KTAP_CASE(what_an_answer_leaves_out_is_asked_again),
+	KTAP_CASE(a_disk_that_ends_within_a_chunk),
 	KTAP_CASE(readers_and_writers_and_chunks_ask_each_for_themselves),
 	KTAP_CASE(a_refused_upcall_fails_who_waits_and_nobody_else),
 	KTAP_CASE(more_misses_than_slots),

@@ -174,6 +174,7 @@ void granter_next(struct granter *g, struct blktap_ring_request *r, unsigned int
 	CHECK(r->operation == op, "operation %u, wanted %u", r->operation, op);
 	CHECK(op != BLKTAP_OP_LAYOUTGET ||
 	      (r->lg.nr_sectors && r->lg.nr_sectors <= GRANTER_CHUNK &&
+	       r->lg.sector_number + r->lg.nr_sectors <= g->sectors &&
 	       r->lg.iomode <= BLKTAP_IOMODE_WRITE),
 	      "LAYOUTGET of %llu + %llu, iomode %u", r->lg.sector_number, r->lg.nr_sectors,
 	      r->lg.iomode);

@@ -181,6 +181,19 @@ check_vhd() { # PATH
 	[[ $said == *"is valid"* ]] || fail "vhd-util check $1: $said"
 }
 
+# ram_disk NAME MIB BLOCKSIZE: /dev/NAME, on null_blk, which has a queue of its own.
+ram_disk() {
+	local dir=/sys/kernel/config/nullb/$1
+
+	mkdir "$dir"
+	defer rmdir "$dir"
+	echo "$2" >"$dir/size"
+	echo "$3" >"$dir/blocksize"
+	echo 1 >"$dir/memory_backed"
+	echo 1 >"$dir/discard"
+	echo 1 >"$dir/power"
+}
+
 # --- taps --------------------------------------------------------------------
 
 # tap_create IMAGE [OPTION...]: sets DEV, MINOR, PID and TD (tda); destroyed with the case.

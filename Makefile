@@ -126,7 +126,8 @@ tests: $(TEST_PROGS)
 vm: userspace modules build/vm/base.cpio build/vm/$(KERNEL).cpio build/vm/uml-xstate.so
 vm: $(if $(filter xen,$(KERNEL)),build/vm/xen-initrd.cpio build/vm/xen.img)
 
-build/vm/base.cpio: selftests/vm/rootfs selftests/vm/pack.sh selftests/vm/programs
+build/vm/base.cpio: selftests/vm/rootfs selftests/vm/pack.sh selftests/vm/programs \
+		selftests/vm/stub selftests/vm/stubs
 	@scripts/deps vm
 	$(call quiet,CPIO)selftests/vm/rootfs base $@
 

@@ -19,6 +19,13 @@ library_paths() { # from what ldd says
 	sed -nE 's/^\t([^ ]+ => )?(\/[^ ]+) .*/\2/p' | sort -u
 }
 
+library_of() { # PROGRAM NAME...: the paths of those of its libraries
+	local program=$1
+	shift
+
+	ldd "$program" | library_paths | grep -F "$(printf '/%s\n' "$@")"
+}
+
 # module_files ROOT VERSION NAME...: those modules and what they depend on, in the
 # order to load them; built-in and absent ones are left out.
 module_files() {

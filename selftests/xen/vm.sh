@@ -7,14 +7,14 @@
 
 # Emulated, with more CPUs, Xen is slower; with SMAP a PV domain does not get far; and
 # without eager-fpu domains get each other's AVX registers.
-vm_xen() { # SECONDS
+vm_xen() {
 	local args=() append
 
 	append="rootdisk=/dev/vda console=hvc0 loglevel=5 panic=-1 log_buf_len=4M VMTTY=ttyS1 mitigations=off"
 	append+=" init_on_alloc=0 audit=0 apparmor=0 cryptomgr.notests random.trust_cpu=1"
 	read -r -a args < <("$here/accel")
 	args=("${args[@]/#max/max,-smap,-smep}")
-	exec timeout --foreground -k 5 "$1" qemu-system-x86_64 "${args[@]}" -machine pc \
+	exec "${keeper[@]}" qemu-system-x86_64 "${args[@]}" -machine pc \
 		-m "$mem" -smp "$cpus" -nodefaults -no-reboot -display none -monitor none \
 		-kernel "$top/build/kernels/xen/image" \
 		-append "dom0_mem=1024M,max:1024M com1=115200,8n1 console=com1 loglvl=info \

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 240
 # Images that can't be served: each is refused with its errno and a message that
 # names it, and nothing is left behind.
 . "$(dirname "$0")/lib/blktap.sh"
@@ -41,8 +40,8 @@ test_a_directory() {
 	local rc=0
 
 	tap-ctl create -a "aio:$DIR" 2>"$DIR/err" || rc=$?
-	[ "$rc" = 21 ] || [ "$rc" = "$EINVAL" ] || fail "status $rc: $(cat "$DIR/err")"
-	grep -q "$DIR" "$DIR/err" || fail "$(cat "$DIR/err")"
+	[ "$rc" = 21 ] || [ "$rc" = "$EINVAL" ] || fail "status $rc: $(<"$DIR/err")"
+	grep -q "$DIR" "$DIR/err" || fail "$(<"$DIR/err")"
 }
 
 test_not_a_vhd() {
@@ -197,8 +196,7 @@ test_second_create_read_write() {
 		expect_fail "$EBUSY" "${image#*:}" tap-ctl create -R -a "$image"
 		expect_eq "$(tap-ctl list | wc -l)" 1 "taps of $image"
 		tap_destroy "$MINOR"
-		leftovers
-		is_clean || fail "left behind"
+		is_clean || fail "left behind: $LEFT"
 	done
 }
 
@@ -301,14 +299,14 @@ test_raw_of_odd_size() {
 	: >"$DIR/empty.img"
 	tap-ctl create -a "aio:$DIR/empty.img" 2>"$DIR/err" || rc=$?
 	expect_eq "$rc" "$EINVAL" "status with an empty image"
-	grep -q "$DIR/empty.img" "$DIR/err" || fail "$(cat "$DIR/err")"
+	grep -q "$DIR/empty.img" "$DIR/err" || fail "$(<"$DIR/err")"
 	# Whole sectors are served, or it is refused; never a part sector.
 	if DEV=$(tap-ctl create -a "aio:$DIR/odd.img" 2>"$DIR/err"); then
 		MINOR=${DEV##*tapdev}
 		expect_eq "$(blockdev --getsize64 "$DEV")" 512 "size"
 		tap_destroy "$MINOR"
 	else
-		grep -q "$DIR/odd.img" "$DIR/err" || fail "$(cat "$DIR/err")"
+		grep -q "$DIR/odd.img" "$DIR/err" || fail "$(<"$DIR/err")"
 	fi
 }
 
@@ -331,7 +329,7 @@ test_tapdisk_is_something_else() {
 		rc=0
 		TAPDISK=$bin tap-ctl create -a "aio:$DIR/r.img" 2>"$DIR/err" || rc=$?
 		[ "$rc" != 0 ] || fail "$bin passed for a tapdisk"
-		grep -q tapdisk "$DIR/err" || fail "$(cat "$DIR/err")"
+		grep -q tapdisk "$DIR/err" || fail "$(<"$DIR/err")"
 	done
 }
 
@@ -359,7 +357,7 @@ unknown() { # NAME WORD...: ENODEV, ENOENT or ENXIO
 	shift
 
 	tap-ctl "$@" 2>"$DIR/err" || rc=$?
-	echo "$* gives $rc: $(cat "$DIR/err")"
+	echo "$* gives $rc: $(<"$DIR/err")"
 	[ "$rc" = 19 ] || [ "$rc" = "$ENOENT" ] || [ "$rc" = 6 ] || fail "status $rc"
 	grep -qw "$name" "$DIR/err" || fail "the message does not name $name"
 }
@@ -379,7 +377,7 @@ test_destroy_while_mounted() {
 	expect_eq "$(tap-ctl list)" "$before" "list after the refused close"
 	echo more >>"$DIR/mnt/file"
 	sync "$DIR/mnt/file"
-	expect_eq "$(cat "$DIR/mnt/file")" "$(printf 'kept\nmore')" "file"
+	expect_content "$DIR/mnt/file" "$(printf 'kept\nmore')" "file"
 	umount "$DIR/mnt"
 	tap_destroy "$MINOR"
 }
@@ -412,7 +410,7 @@ test_disk_full_while_allocating() {
 	if dd if="$DIR/data" of="$DEV" bs=256K oflag=direct status=none 2>"$DIR/err"; then
 		fail "64 MiB fit into a filesystem of 12"
 	fi
-	grep -Eqi "no space|input/output" "$DIR/err" || fail "$(cat "$DIR/err")"
+	grep -Eqi "no space|input/output" "$DIR/err" || fail "$(<"$DIR/err")"
 	written=$(dd if="$DIR/data" of="$DEV" bs=256K count=8 oflag=direct 2>&1 | grep -c records)
 	expect_eq "$written" 2 "rewrite of what is allocated: lines of dd's report"
 	dd if="$DEV" bs=256K count=8 iflag=direct status=none |

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 200
 # Discard, from a filesystem on the disk down to the space that an image takes: it is
 # given back, what is not discarded stays, and the images stay sound.
 . "$(dirname "$0")/lib/blktap.sh"

@@ -22,7 +22,7 @@ partition() { # LABEL
 	tap_create "vhd:$DIR/d.vhd"
 	wait_for 10 test -b "/dev/${TD}3"
 	mount_on ext4 "/dev/${TD}2" "$DIR/mnt"
-	expect_eq "$(cat "$DIR/mnt/file")" here "file in ${TD}2"
+	expect_content "$DIR/mnt/file" here "file in ${TD}2"
 }
 
 test_mbr() {
@@ -40,7 +40,7 @@ test_destroy_with_a_partition_mounted_is_refused() {
 	before=$(tap-ctl list)
 	expect_fail 16 "in use|busy|mount|open" tap-ctl destroy -p "$PID" -m "$MINOR"
 	expect_eq "$(tap-ctl list)" "$before" "list after the refused destroy"
-	expect_eq "$(cat "$DIR/mnt/file")" here "file"
+	expect_content "$DIR/mnt/file" here "file"
 }
 
 # Far more than the 15 of the old numbering.

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 150
 # A pool that is exhausted slows its taps down and stops none; its pages come
 # back; another pool does not notice.
 . "$(dirname "$0")/lib/blktap.sh"
@@ -9,7 +8,7 @@
 # Layout mode needs no pages.
 export MODE=ring
 TAPS=8
-MIB=$(scaled 16)
+MIB=8
 
 set_size() { # POOL PAGES
 	echo "$2" >"$POOLS/$1/size"
@@ -18,7 +17,7 @@ set_size() { # POOL PAGES
 shrink_default() { # PAGES
 	local was
 
-	was=$(cat "$POOLS/default/size")
+	was=$(<"$POOLS/default/size")
 	set_size default "$1"
 	defer set_size default "$was"
 }
@@ -36,19 +35,15 @@ make_taps() { # NUMBER
 
 # Verified random I/O with large blocks on all disks at the same time.
 load_all() {
-	local dev
+	local dev jobs=()
 
 	for dev in "${DEVS[@]}"; do
-		(fio_write_named "$dev") &
+		jobs+=(--name="write-${dev##*/}" --filename="$dev" --size="${MIB}M" --rw=randwrite
+			--bssplit=4k/50:64k/30:1m/20 --blockalign=4k --direct=1 --iodepth=16
+			--ioengine=libaio --verify=crc32c --verify_fatal=1 --verify_backlog=0
+			--do_verify=1)
 	done
-	for _ in "${DEVS[@]}"; do
-		wait -n || fail "a load failed"
-	done
-}
-
-fio_write_named() { # DEVICE
-	run_fio "write-${1##*/}" --filename="$1" --size="${MIB}M" --rw=randwrite \
-		--bssplit=4k/50:64k/30:1m/20 --blockalign=4k --direct=1 --iodepth=16 --do_verify=1
+	fio --output="$DIR/fio.load" "${jobs[@]}" || fail "$(tail -25 "$DIR/fio.load")"
 }
 
 test_eleven_pages_for_eight_busy_taps() {
@@ -71,13 +66,13 @@ test_two_pools_are_isolated() {
 	shrink_default 11
 	tap_in_pool other 0
 	OTHER=$DEV
-	free=$(cat "$POOLS/other/free")
+	free=$(<"$POOLS/other/free")
 	make_taps 4
 	load_all
-	expect_eq "$(cat "$POOLS/other/free")" "$free" "free pages of the other pool"
+	expect_content "$POOLS/other/free" "$free" "free pages of the other pool"
 	DEVS=("$OTHER")
 	load_all
-	[ "$(cat "$POOLS/other/free")" -lt "$(cat "$POOLS/other/size")" ] ||
+	[ "$(<"$POOLS/other/free")" -lt "$(<"$POOLS/other/size")" ] ||
 		fail "the other pool was not used"
 }
 
@@ -105,14 +100,14 @@ test_shrinking_and_growing_while_busy() {
 			sleep 0.1
 		done
 	done
-	wait "$load" || fail "$(cat "$DIR/load")"
+	wait "$load" || fail "$(<"$DIR/load")"
 }
 
 # A pool that one tap has emptied still has something for the next one to come.
 test_a_new_tap_in_an_empty_pool_works() {
 	shrink_default 22
 	make_taps 1
-	fio_write_named "$DEV"
+	load_all
 	make_raw "$DIR/late.img" 8
 	tap_create "aio:$DIR/late.img"
 	dd if=/dev/zero of="$DEV" bs=1M count=8 oflag=direct status=none
@@ -122,8 +117,8 @@ test_a_new_tap_in_an_empty_pool_works() {
 test_pages_in_use_are_few_for_few_requests() {
 	make_taps 1
 	dd if="$DEV" of=/dev/null bs=4k count=200 iflag=direct status=none
-	[ $(($(cat "$POOLS/default/size") - $(cat "$POOLS/default/free"))) -le 44 ] ||
-		fail "$(cat "$POOLS/default/free") of $(cat "$POOLS/default/size") free after reads of 4 KiB at depth 1"
+	[ $(($(<"$POOLS/default/size") - $(<"$POOLS/default/free"))) -le 44 ] ||
+		fail "$(<"$POOLS/default/free") of $(<"$POOLS/default/size") free after reads of 4 KiB at depth 1"
 }
 
 # Under memory pressure, idle slots give their pages back.
@@ -132,13 +127,13 @@ test_pages_come_back_under_memory_pressure() {
 
 	make_taps 1
 	dd if="$DEV" of=/dev/null bs=1M count=8 iflag=direct status=none
-	used=$(($(cat "$POOLS/default/size") - $(cat "$POOLS/default/free")))
+	used=$(($(<"$POOLS/default/size") - $(<"$POOLS/default/free")))
 	for _ in 1 2 3 4 5; do
 		echo 2 >/proc/sys/vm/drop_caches
 	done
-	[ $(($(cat "$POOLS/default/size") - $(cat "$POOLS/default/free"))) -lt "$used" ] ||
+	[ $(($(<"$POOLS/default/size") - $(<"$POOLS/default/free"))) -lt "$used" ] ||
 		fail "$used pages in use, before and after"
-	fio_write_named "$DEV"
+	load_all
 }
 
 run_tests "$@"

@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # kernels: stock kdbg
-# timeout: 300
 # In ring mode too what is read is what was written, for every kind of image.
 export MODE=ring
-[ $# -gt 0 ] || set -- raw fixed dynamic chain_of_2 batched_submission buffered_with_fsync \
+[ $# -gt 0 ] || set -- raw fixed chain_of_2 batched_submission buffered_with_fsync \
 	mixed_reads_and_writes
 exec "$(dirname "$0")/io-verify.sh" "$@"

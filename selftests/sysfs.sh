@@ -5,8 +5,12 @@
 
 MISC=/sys/class/misc/blktap-control
 
-mode_of() {
-	stat -c %a "$1"
+# expect_modes DIRECTORY NAME:MODE...
+expect_modes() {
+	local dir=$1
+	shift
+
+	expect_eq "$(cd "$dir" && stat -c %n:%a "${@%:*}")" "$(printf '%s\n' "$@")" "modes in $dir"
 }
 
 new_tap() {
@@ -14,70 +18,70 @@ new_tap() {
 	MINOR=${DEV##*tapdev}
 	defer tap_destroy_if_there "$MINOR"
 	# The disk's node is tap-ctl's; who removes a tap otherwise leaves it.
-	defer rm -f "$DEV"
+	defer remove_if_there "$DEV"
 	TAP=$CLASS/blktap$MINOR
+}
+
+remove_if_there() {
+	[ ! -e "$1" ] || rm "$1"
 }
 
 test_modes() {
 	new_tap
-	expect_eq "$(mode_of "$CLASS"/verbosity)" 644 "mode of verbosity"
-	expect_eq "$(mode_of "$CLASS"/devices)" 444 "mode of devices"
-	expect_eq "$(mode_of "$MISC"/default_pool)" 644 "mode of default_pool"
-	expect_eq "$(mode_of "$MISC/pools/default/size")" 644 "mode of size"
-	expect_eq "$(mode_of "$MISC/pools/default/free")" 444 "mode of free"
-	for f in name:644 remove:200 pause:200 resume:200 task:444 pool:644 debug:444; do
-		expect_eq "$(mode_of "$TAP/${f%:*}")" "${f#*:}" "mode of ${f%:*}"
-	done
+	expect_modes "$CLASS" verbosity:644 devices:444
+	expect_modes "$MISC" default_pool:644
+	expect_modes "$MISC/pools/default" size:644 free:444
+	expect_modes "$TAP" name:644 remove:200 pause:200 resume:200 task:444 pool:644 debug:444
 }
 
 test_verbosity() {
 	local was
 
-	was=$(cat "$CLASS"/verbosity)
+	was=$(<"$CLASS"/verbosity)
 	defer eval "echo $was >$CLASS/verbosity"
 	echo 3 >"$CLASS"/verbosity
-	expect_eq "$(cat "$CLASS"/verbosity)" 3 verbosity
+	expect_content "$CLASS"/verbosity 3 verbosity
 	expect_write_fails "$CLASS"/verbosity x "Invalid argument"
-	expect_eq "$(cat "$CLASS"/verbosity)" 3 "verbosity after bad writes"
+	expect_content "$CLASS"/verbosity 3 "verbosity after bad writes"
 }
 
 test_devices_lists_minor_and_name() {
 	local first second
 
-	expect_eq "$(cat "$CLASS"/devices)" "" "devices without taps"
+	expect_content "$CLASS"/devices "" "devices without taps"
 	new_tap
 	first=$MINOR
 	new_tap
 	second=$MINOR
 	echo "vhd:/a b/c.vhd" >"$TAP/name"
-	expect_eq "$(cat "$CLASS"/devices)" "$(printf '%s %s\n%s vhd:/a b/c.vhd' \
+	expect_content "$CLASS"/devices "$(printf '%s %s\n%s vhd:/a b/c.vhd' \
 		"$first" "$first" "$second")" devices
 }
 
 test_name() {
 	new_tap
-	expect_eq "$(cat "$TAP/name")" "$MINOR" "name when unset"
+	expect_content "$TAP/name" "$MINOR" "name when unset"
 	printf 'aio:/x' >"$TAP/name"
-	expect_eq "$(cat "$TAP/name")" aio:/x name
+	expect_content "$TAP/name" aio:/x name
 	printf 'aio:/y\n' >"$TAP/name"
-	expect_eq "$(cat "$TAP/name")" aio:/y "name written with a newline"
+	expect_content "$TAP/name" aio:/y "name written with a newline"
 	expect_write_fails "$TAP/name" "$(head -c 4095 /dev/zero | tr '\0' n)n" "File name too long"
-	expect_eq "$(cat "$TAP/name")" aio:/y "name after a bad write"
+	expect_content "$TAP/name" aio:/y "name after a bad write"
 }
 
 test_name_of_an_open_tap() {
 	make_raw "$DIR/r.img" 8
 	tap_create "aio:$DIR/r.img"
-	expect_eq "$(cat "$CLASS/blktap$MINOR/name")" "aio:$DIR/r.img" name
-	expect_eq "$(cat "$CLASS"/devices)" "$MINOR aio:$DIR/r.img" devices
+	expect_content "$CLASS/blktap$MINOR/name" "aio:$DIR/r.img" name
+	expect_content "$CLASS"/devices "$MINOR aio:$DIR/r.img" devices
 }
 
 test_task() {
 	new_tap
-	expect_eq "$(cat "$TAP/task")" "" "task of an idle tap"
+	expect_content "$TAP/task" "" "task of an idle tap"
 	make_raw "$DIR/r.img" 8
 	tap_create "aio:$DIR/r.img"
-	expect_eq "$(cat "$CLASS/blktap$MINOR/task")" "$PID" task
+	expect_content "$CLASS/blktap$MINOR/task" "$PID" task
 }
 
 test_pause_and_resume() {
@@ -136,7 +140,7 @@ test_remove_by_several_at_once() {
 	for i in "${pids[@]}"; do
 		wait "$i" || true
 	done
-	expect_eq "$(cat "$CLASS/devices")" "" devices
+	expect_content "$CLASS/devices" "" devices
 }
 
 test_debug_is_text() {
@@ -147,13 +151,13 @@ test_debug_is_text() {
 
 test_pool_of_a_tap() {
 	new_tap
-	expect_eq "$(cat "$TAP/pool")" default "pool"
+	expect_content "$TAP/pool" default "pool"
 	echo mine >"$TAP/pool"
-	expect_eq "$(cat "$TAP/pool")" mine "pool"
+	expect_content "$TAP/pool" mine "pool"
 	[ -d "$MISC"/pools/mine ] || fail "the pool was not created"
-	expect_eq "$(cat "$MISC"/pools/mine/free)" "$(cat "$MISC"/pools/mine/size)" "free pages"
+	expect_content "$MISC"/pools/mine/free "$(<"$MISC"/pools/mine/size)" "free pages"
 	echo default >"$TAP/pool"
-	expect_eq "$(cat "$TAP/pool")" default "pool"
+	expect_content "$TAP/pool" default "pool"
 }
 
 test_bad_pool_names() {
@@ -164,7 +168,7 @@ test_bad_pool_names() {
 	expect_write_fails "$TAP/pool" " " "Invalid argument"
 	expect_write_fails "$TAP/pool" "$(head -c 64 /dev/zero | tr '\0' p)" ""
 	expect_write_fails "$TAP/pool" "$(head -c 4000 /dev/zero | tr '\0' p)" ""
-	expect_eq "$(cat "$TAP/pool")" default "pool after bad writes"
+	expect_content "$TAP/pool" default "pool after bad writes"
 	expect_eq "$(ls "$MISC"/pools)" default "pools"
 }
 
@@ -182,7 +186,7 @@ test_pool_size() {
 	defer eval "echo $was >$size"
 	echo 1000 >"$size"
 	expect_eq "$(cat "$size")" 1000 size
-	expect_eq "$(cat "$MISC"/pools/default/free)" 1000 free
+	expect_content "$MISC"/pools/default/free 1000 free
 	for bad in 0 10 -1 x "" 99999999999999999999 4294967296 1e3; do
 		[ -z "$bad" ] || expect_write_fails "$size" "$bad" ""
 	done
@@ -192,14 +196,14 @@ test_pool_size() {
 }
 
 test_default_pool() {
-	expect_eq "$(cat "$MISC"/default_pool)" default default_pool
+	expect_content "$MISC"/default_pool default default_pool
 	defer eval "echo default >$MISC/default_pool"
 	echo fast >"$MISC"/default_pool
-	expect_eq "$(cat "$MISC"/default_pool)" fast default_pool
+	expect_content "$MISC"/default_pool fast default_pool
 	new_tap
-	expect_eq "$(cat "$TAP/pool")" fast "pool of a new tap"
+	expect_content "$TAP/pool" fast "pool of a new tap"
 	expect_write_fails "$MISC"/default_pool "a/b" "Invalid argument"
-	expect_eq "$(cat "$MISC"/default_pool)" fast "default_pool after a bad write"
+	expect_content "$MISC"/default_pool fast "default_pool after a bad write"
 }
 
 # As XenServer's storage manager does it: a pool for each repository, sized for its taps.
@@ -209,28 +213,32 @@ test_storage_manager_sets_up_a_pool() {
 	new_tap
 	echo "$sr" >"$TAP/pool"
 	echo 704 >"$MISC"/pools/"$sr"/size
-	expect_eq "$(cat "$MISC"/pools/"$sr"/size)" 704 size
+	expect_content "$MISC"/pools/"$sr"/size 704 size
 	make_raw "$DIR/r.img" 8
 	PID=$(tap-ctl spawn)
 	tap-ctl attach -p "$PID" -m "$MINOR"
 	tap-ctl open -p "$PID" -m "$MINOR" -a "aio:$DIR/r.img"
 	dd if="$DEV" of=/dev/null bs=1M iflag=direct status=none
-	[ "$(cat "$MISC"/pools/"$sr"/free)" -lt 704 ] || fail "no page of the pool was used"
-	expect_eq "$(cat "$MISC"/pools/default/free)" "$(cat "$MISC"/pools/default/size)" "default's free"
+	[ "$(<"$MISC"/pools/"$sr"/free)" -lt 704 ] || fail "no page of the pool was used"
+	expect_content "$MISC"/pools/default/free "$(<"$MISC"/pools/default/size)" "default's free"
 	tap_destroy "$MINOR"
 }
 
-# Readers and writers of all files, while taps come and go under them.
+# Readers and writers of all files, while taps come and go under them. The reader starts
+# no process, so that it reads all the time.
 test_files_of_taps_that_go() {
 	local i reader
 
 	(
+		trap - ERR EXIT
 		while :; do
-			cat "$CLASS"/blktap*/* "$CLASS"/devices "$MISC"/pools/*/* >/dev/null 2>&1 || :
+			for f in "$CLASS"/blktap*/* "$CLASS"/devices "$MISC"/pools/*/*; do
+				mapfile <"$f" || :
+			done
 		done
-	) &
+	) 2>/dev/null &
 	reader=$!
-	for ((i = 0; i < 100 / SCALE + 10; i++)); do
+	for ((i = 0; i < 20; i++)); do
 		new_tap
 		echo "pool$((i % 3))" >"$TAP/pool"
 		tap-ctl free -m "$MINOR"

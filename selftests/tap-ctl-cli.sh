@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 150
 # What tap-ctl prints and how it exits, as scripts have come to expect it.
 . "$(dirname "$0")/lib/blktap.sh"
 
@@ -162,18 +161,24 @@ test_stats() {
 	json=$(tap-ctl stats -p "$PID" -m "$MINOR")
 	echo "$json"
 	expect_eq "$(wc -l <<<"$json")" 1 "lines"
-	expect_eq "$(jq -r .name <<<"$json")" "vhd:$DIR/b.vhd" name
-	[ "$(jq '.secs[0]' <<<"$json")" -ge 1024 ] || fail "sectors read"
-	[ "$(jq '.secs[1]' <<<"$json")" -ge 512 ] || fail "sectors written"
-	expect_eq "$(jq '.images | length' <<<"$json")" 2 "images"
-	expect_eq "$(jq -r '.images[0].name' <<<"$json")" "$DIR/b.vhd" "the leaf"
-	expect_eq "$(jq -r '.images[1].name' <<<"$json")" "$DIR/a.vhd" "its parent"
-	expect_eq "$(jq -c '[.images[] | .hits, .fail | length]' <<<"$json")" '[2,2,2,2]' "pairs"
-	expect_eq "$(jq -r '.images[0].driver.name' <<<"$json")" vhd "driver"
-	expect_eq "$(jq '.images[0].driver | has("type")' <<<"$json")" true "driver has a type"
-	expect_eq "$(jq '.tap.minor' <<<"$json")" "$MINOR" "tap.minor"
-	expect_eq "$(jq -c '[.tap.reqs, .tap.kicks | type]' <<<"$json")" '["array","array"]' "tap"
-	expect_eq "$(jq '.reqs_outstanding' <<<"$json")" 0 "reqs_outstanding"
+	# One jq: it takes its time to start.
+	jq -c '.name, .secs[0] >= 1024, .secs[1] >= 512, [.images[].name],
+		[.images[] | .hits, .fail | length], .images[0].driver.name,
+		(.images[0].driver | has("type")), .tap.minor,
+		[.tap.reqs, .tap.kicks | type], .reqs_outstanding' <<<"$json" >"$DIR/got"
+	cat >"$DIR/wanted" <<-END
+		"vhd:$DIR/b.vhd"
+		true
+		true
+		["$DIR/b.vhd","$DIR/a.vhd"]
+		[2,2,2,2]
+		"vhd"
+		true
+		$MINOR
+		["array","array"]
+		0
+	END
+	diff "$DIR/wanted" "$DIR/got" || fail "stats are not what is wanted (<)"
 }
 
 test_list_json() {
@@ -185,8 +190,7 @@ test_list_json() {
 	tap_create "vhd:$DIR/a.vhd"
 	json=$(tap-ctl list --json)
 	echo "$json"
-	expect_eq "$(jq '.[0].pid' <<<"$json")" "$PID" pid
-	expect_eq "$(jq '.[0].minor' <<<"$json")" "$MINOR" minor
+	expect_eq "$(jq -c '[.[0].pid, .[0].minor]' <<<"$json")" "[$PID,$MINOR]" "pid and minor"
 	expect_eq "$(tap-ctl stats -p "$PID" -m "$MINOR" --json | jq -r .name)" "vhd:$DIR/a.vhd" name
 }
 
@@ -196,12 +200,12 @@ test_major_and_check() {
 }
 
 test_help_of_every_command() {
-	local c
+	local c said
 
 	for c in list allocate free create destroy spawn attach detach open close pause \
 		unpause stats major check; do
-		tap-ctl "$c" --help >"$DIR/help" || fail "tap-ctl $c --help: status $?"
-		grep -qi "$c" "$DIR/help" || fail "tap-ctl $c --help does not mention it"
+		said=$(tap-ctl "$c" --help) || fail "tap-ctl $c --help: status $?"
+		[[ ${said,,} == *$c* ]] || fail "tap-ctl $c --help does not mention it"
 	done
 	tap-ctl --help | grep -q create || fail "tap-ctl --help"
 }

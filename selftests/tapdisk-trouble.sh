@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 150
 # A tapdisk that hangs or dies holds up nobody longer than was asked for, and
 # what it leaves is seen and can be cleared.
 . "$(dirname "$0")/lib/blktap.sh"

@@ -43,7 +43,7 @@ use_all() {
 
 	# Verified when all have been written.
 	{
-		printf '%s\n' "[global]" size=1M bs=64k rw=randwrite direct=1 ioengine=libaio \
+		printf '%s\n' "[global]" size=256k bs=32k rw=randwrite direct=1 ioengine=libaio \
 			iodepth=4 thread=1 verify=crc32c verify_fatal=1 group_reporting=1 do_verify=0
 		for ((i = 0; i < TAPS; i++)); do
 			printf '%s\n' "[disk$i]" "filename=${DEVS[i]}" "randseed=$((i + 1))"

@@ -25,6 +25,8 @@ NODES=/dev/xen/blktap-2
 CLASS=/sys/class/blktap2
 POOLS=/sys/class/misc/blktap-control/pools
 DEFERRED=()
+# What nobody writes to: to wait without a process.
+exec {NEVER}<> <(:)
 
 # --- outcome of a case -------------------------------------------------------
 
@@ -429,8 +431,6 @@ run_tests() {
 	shopt -u extdebug
 	[ $# = 0 ] || cases=("$@")
 	mkdir -p "${cases[@]/#/"$SCRATCH/"}"
-	# Nobody writes to it.
-	exec {NEVER}<> <(:)
 	echo "$mark" >/dev/kmsg
 	echo "TAP version 13"
 	echo "1..${#cases[@]}"

@@ -225,6 +225,68 @@ static void taps_stand_on_taps(void)
 	server_down(&bottom);
 }
 
+static void serve_zeroes(struct granter *g, const struct blktap_ring_request *r)
+{
+	struct blktap_extent e = EXTENT(0, g->sectors, 0, 0, NONE_DATA);
+
+	CHECK_OK(granter_grant(g, r, &e, 1));
+}
+
+/* A tap on the disk @below, or on nothing; returns its own disk. */
+static int stack_one(struct granter *g, int below)
+{
+	int fd;
+
+	g->serve = serve_zeroes;
+	granter_up(g, below);
+	granter_start(g);
+	fd = open(g->tap.disk_node, O_RDWR | O_CLOEXEC);
+	CHECK_OK(fd);
+	return fd;
+}
+
+static void unstack_one(struct granter *g, int fd)
+{
+	close(fd);
+	granter_stop(g);
+	granter_down(g);
+}
+
+/* I/O would go round in it till all tags are in use, and never end. */
+static void taps_in_a_circle_are_refused(void)
+{
+	struct granter g[3] = { 0 };
+	int fd[3];
+
+	for (int i = 0; i < 3; i++)
+		fd[i] = stack_one(&g[i], i ? fd[i - 1] : -1);
+	for (int upper = 0; upper < 3; upper++)
+		for (int lower = 0; lower < 3; lower++) {
+			if (lower < upper)
+				CHECK_OK(granter_add(&g[upper], fd[lower], 0));
+			else
+				CHECK_ERRNO(granter_add(&g[upper], fd[lower], 0), ELOOP);
+		}
+	for (int i = 2; i >= 0; i--)
+		unstack_one(&g[i], fd[i]);
+}
+
+static void towers_of_taps_have_an_end(void)
+{
+	enum { LEVELS = 9 };
+	struct granter g[LEVELS + 1] = { 0 };
+	int fd[LEVELS];
+
+	for (int i = 0; i < LEVELS; i++)
+		fd[i] = stack_one(&g[i], i ? fd[i - 1] : -1);
+	granter_map(&g[LEVELS]);
+	CHECK_ERRNO(granter_add(&g[LEVELS], fd[LEVELS - 1], 0), ELOOP);
+	CHECK_OK(granter_add(&g[LEVELS], fd[LEVELS - 2], 0));
+	granter_clear(&g[LEVELS]);
+	for (int i = LEVELS - 1; i >= 0; i--)
+		unstack_one(&g[i], fd[i]);
+}
+
 /* --- what is left when the tapdisk goes ------------------------------------------------- */
 
 /*
@@ -581,6 +643,8 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(a_registered_file_outlives_its_descriptor),
 	KTAP_CASE(a_tap_is_not_made_of_its_own_disk),
 	KTAP_CASE(taps_stand_on_taps),
+	KTAP_CASE(taps_in_a_circle_are_refused),
+	KTAP_CASE(towers_of_taps_have_an_end),
 	KTAP_CASE(killed_at_every_stage),
 	KTAP_CASE(unmaps_at_every_stage),
 	KTAP_CASE(gone_with_hits_in_flight),

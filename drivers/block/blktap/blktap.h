@@ -5,7 +5,7 @@
  *
  * Locks, outermost first:
  *   mmap_lock > blktap.lock > gendisk.open_mutex > pools_lock > page lock >
- *   tap_ring.lock, tapdisk.lock
+ *   tap_ring.lock, tapdisk.lock, levels_lock
  * No user memory is touched under any of them, since that takes mmap_lock; the
  * ring's mmap and vm_ops, which run under mmap_lock, take spinlocks only.
  * The I/O path takes tap_ring.lock and nothing else.
@@ -215,12 +215,14 @@ struct tap_recall {
  * struct tap_file - a file that extents may lie in
  * @file: our own, opened from the one that was registered
  * @bdev: the block device that it is, or NULL
+ * @below: the tap that it is on, kept by @file, or NULL
  * @write: it may be granted for writing
  * @buffered: it can't do direct I/O
  */
 struct tap_file {
 	struct file *file;
 	struct block_device *bdev;
+	struct blktap *below;
 	bool write;
 	bool buffered;
 };
@@ -444,6 +446,8 @@ struct blktap_tapdisk {
  * @pool_node: in the pool's list; protected by pools_lock
  * @direct: layout mode, or NULL; goes with the disk, or with the ring where
  *	there is none
+ * @level: higher than those of all taps that it stands on; by levels_lock
+ * @uppers: files of other taps that are on its disk; by levels_lock
  * @tags: the disk's
  * @scan: the partition scan that follows CREATE_DEVICE
  * @detach: the ring's end
@@ -474,6 +478,8 @@ struct blktap {
 	atomic_t openers;
 	struct list_head pool_node;
 	struct tap_direct *direct;
+	unsigned int level;
+	unsigned int uppers;
 	struct blk_mq_tag_set tags;
 	struct work_struct scan;
 	struct work_struct detach;
@@ -647,6 +653,11 @@ extern dev_t blktap_ring_dev;
 int blktap_chardev_init(void);
 void blktap_chardev_exit(void);
 
+/* stack.c: taps on taps */
+struct blktap *tap_stack_push(struct blktap *tap, struct file *file);
+void tap_stack_pop(struct blktap *below);
+void tap_stack_reset(struct blktap *tap);
+
 /* disk.c: the block device */
 extern int blktap_disk_major;
 
@@ -655,6 +666,7 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params);
 int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size);
 int blktap_disk_remove(struct blktap *tap, bool force);
 bool blktap_disk_claimed(struct blktap *tap);
+struct blktap *blktap_disk_tap(struct gendisk *disk);
 void tap_start_request(struct blktap *tap, struct request *rq);
 void tap_cmd_put(struct request *rq, blk_status_t status);
 int blktap_disk_init(void);

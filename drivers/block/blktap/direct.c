@@ -116,6 +116,8 @@ static void files_forget(struct tap_direct *direct)
 	while (direct->nr_files) {
 		struct tap_file *file = &direct->files[--direct->nr_files];
 
+		if (file->below)
+			tap_stack_pop(file->below);
 		fput(file->file);
 		file->file = NULL;
 	}
@@ -142,6 +144,7 @@ void tap_direct_free(struct blktap *tap)
 	/* For tap_direct_abort(), and for a users_drained() that is late. */
 	synchronize_rcu();
 	files_forget(direct);
+	tap_stack_reset(tap);
 	tap_layout_destroy(&direct->layout);
 	percpu_ref_exit(&direct->users);
 	bioset_exit(&direct->bios);
@@ -154,15 +157,6 @@ static struct block_device *file_bdev_of(struct file *file)
 {
 	return S_ISBLK(file_inode(file)->i_mode) ?
 	       I_BDEV(file->f_mapping->host) : NULL;
-}
-
-/* The disk of a tap can't be made of itself, nor of a filesystem on it. */
-static bool stacked_on_itself(struct blktap *tap, struct file *file)
-{
-	struct block_device *bdev = file_bdev_of(file) ?:
-				    file_inode(file)->i_sb->s_bdev;
-
-	return bdev && bdev->bd_disk == tap->disk;
 }
 
 /* Opens a file anew, with O_DIRECT where the filesystem has it. */
@@ -181,7 +175,7 @@ static struct file *file_open(struct file *from, bool write, bool *buffered)
 	return file;
 }
 
-static int file_check(struct blktap *tap, struct file *file, bool write)
+static int file_check(struct file *file, bool write)
 {
 	struct inode *inode = file_inode(file);
 
@@ -190,12 +184,11 @@ static int file_check(struct blktap *tap, struct file *file, bool write)
 	if (!(file->f_mode & FMODE_READ) ||
 	    (write && !(file->f_mode & FMODE_WRITE)))
 		return -EBADF;
-	if (stacked_on_itself(tap, file))
-		return -ELOOP;
 	return 0;
 }
 
-static int file_add(struct tap_direct *direct, struct file *from, bool write)
+static int file_add(struct tap_direct *direct, struct file *from, bool write,
+		    struct blktap *below)
 {
 	struct file *file;
 	int index = -ENFILE;
@@ -213,6 +206,7 @@ static int file_add(struct tap_direct *direct, struct file *from, bool write)
 		index = direct->nr_files;
 		direct->files[index].file = file;
 		direct->files[index].bdev = file_bdev_of(file);
+		direct->files[index].below = below;
 		direct->files[index].write = write;
 		direct->files[index].buffered = buffered;
 		/* Pairs with files_sync() and file_valid(). */
@@ -224,39 +218,52 @@ static int file_add(struct tap_direct *direct, struct file *from, bool write)
 	return index;
 }
 
+/* Registers a file, and that the tap stands on it. Return: its index. */
+static int file_stack(struct blktap *tap, struct file *file, bool write)
+{
+	struct blktap *below;
+	int index = file_check(file, write);
+
+	if (index)
+		return index;
+	below = tap_stack_push(tap, file);
+	if (IS_ERR(below))
+		return PTR_ERR(below);
+	index = file_add(tap->direct, file, write, below);
+	if (index < 0 && below)
+		tap_stack_pop(below);
+	return index;
+}
+
 /**
  * tap_direct_add_file - register a file (ADD_FILE)
  * @tap: the tap, locked
  * @arg: the descriptor and flags; index is set
  *
- * Return: 0, -EBADF, -EINVAL for a file that can't hold extents, -ELOOP for the
- * tap's own disk, -ENFILE, -ENOMEM.
+ * Return: 0, -EBADF, -EINVAL for a file that can't hold extents, -ELOOP for one
+ * on the tap's own disk or on too many taps, -ENFILE, -ENOMEM.
  */
 int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg)
 {
 	bool write = arg->flags & BLKTAP_FILE_WRITE;
-	struct tap_direct *direct;
 	struct file *file;
-	int err;
+	int index;
 
 	lockdep_assert_held(&tap->lock);
 	if (arg->flags & ~BLKTAP_FILE_WRITE || arg->__pad)
 		return -EINVAL;
 	if (tap->disk && !tap->direct)
 		return -EBUSY;
-	direct = tap_direct_get(tap);
-	if (!direct)
+	if (!tap_direct_get(tap))
 		return -ENOMEM;
 	file = fget(arg->fd);
 	if (!file)
 		return -EBADF;
-	err = file_check(tap, file, write);
-	if (!err)
-		err = file_add(direct, file, write);
+	index = file_stack(tap, file, write);
 	fput(file);
-	if (err < 0)
-		return err;
-	arg->index = err;
+	if (index < 0)
+		return index;
+	arg->index = index;
 	return 0;
 }
 

@@ -485,6 +485,12 @@ bool blktap_disk_claimed(struct blktap *tap)
 	return tap->disk && READ_ONCE(tap->disk->part0->bd_holders);
 }
 
+/* Return: the tap whose disk it is, or NULL for a disk of somebody else's. */
+struct blktap *blktap_disk_tap(struct gendisk *disk)
+{
+	return disk->fops == &disk_fops ? disk->private_data : NULL;
+}
+
 int blktap_disk_init(void)
 {
 	int major = register_blkdev(0, BLKTAP_DISK_NAME);

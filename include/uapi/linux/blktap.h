@@ -385,7 +385,8 @@ struct blktap_extent {
  * struct blktap_file - ADD_FILE: a file that extents may lie in
  * @fd: in: a regular file or a block device, open for reading, and for writing
  *	with _WRITE; the kernel opens it anew, and keeps it until PAUSE,
- *	REMOVE_DEVICE or the end of the mapping
+ *	REMOVE_DEVICE or the end of the mapping. -ELOOP if it is on a tap's disk
+ *	and the taps would stand in a circle, or more than nine high
  * @flags: in: BLKTAP_FILE_*
  * @index: out: the file's index in extents
  * @__pad: 0

@@ -37,6 +37,7 @@ fill_and_discard() {
 		tap_destroy "$MINOR"
 		check_vhd "$DIR/d.vhd"
 		expect_eq "$(stat -c %s "$DIR/d.vhd")" "$size" "size of the file"
+		[ "$(vhd-util query -n "$DIR/d.vhd" -s)" -le 4096 ] || fail "there are blocks left"
 	done
 }
 

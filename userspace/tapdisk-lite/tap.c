@@ -137,6 +137,9 @@ static unsigned long device_flags(const struct tap *tap)
 		flags |= BLKTAP_DEVICE_LAYOUT;
 	if (tap->grants && image->block_size)
 		flags |= BLKTAP_DEVICE_BLOCK;
+	/* Of its blocks the image knows more than where the kernel may write. */
+	if (tap->grants && image->block_size && image->trim)
+		flags |= BLKTAP_DEVICE_RELEASE;
 	return flags;
 }
 

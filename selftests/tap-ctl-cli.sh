@@ -149,6 +149,26 @@ test_device_of_another_name() {
 	[ ! -e "$DIR/disk" ] || fail "$DIR/disk stays"
 }
 
+# The name is another disk's, of the same minor even: it stays.
+test_node_of_another_disk_is_left_alone() {
+	local loop number
+
+	image
+	tap_create "aio:$DIR/a.img"
+	loop=/dev/loop$MINOR
+	modprobe -q loop || true
+	make_raw "$DIR/r.img" 1
+	losetup "$loop" "$DIR/r.img"
+	defer losetup -d "$loop"
+	cp -a "$loop" "$DIR/disk"
+	number=$(stat -c %t:%T "$loop")
+	tap-ctl destroy -p "$PID" -m "$MINOR" -d "$DIR/disk"
+	[ -b "$DIR/disk" ] || fail "$DIR/disk went with the tap"
+	expect_fail 17 "in the way" tap-ctl create -a "aio:$DIR/a.img" -d "$DIR/disk"
+	expect_eq "$(stat -c %t:%T "$DIR/disk")" "$number" "number of the node"
+	expect_eq "$(tap-ctl list)" "" "what is left"
+}
+
 test_stats() {
 	local json
 

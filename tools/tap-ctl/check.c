@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <ctype.h>
 #include <errno.h>
 #include <linux/blktap.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "client.h"
 #include "command.h"
+#include "node.h"
 #include "report.h"
 
 static const struct opt *const opts[] = { NULL };
@@ -43,39 +42,13 @@ const struct command cmd_check = {
 	.run = run_check,
 };
 
-/* The block major by its name, in /proc/devices; 0: there is none. */
-static int find_major(FILE *devices)
-{
-	bool block = false;
-	char line[128], name[64];
-	int major;
-
-	while (fgets(line, sizeof(line), devices)) {
-		if (isalpha((unsigned char)*line))
-			block = !strncmp(line, "Block", 5);
-		else if (block && sscanf(line, "%d %63s", &major, name) == 2 &&
-			 !strcmp(name, BLKTAP_DISK_NAME))
-			return major;
-	}
-	return 0;
-}
-
 static int run_major(const struct args *args)
 {
-	FILE *devices = fopen("/proc/devices", "re");
-	int major;
+	int major = node_major();
 
 	(void)args;
-	if (!devices) {
-		report("/proc/devices: %s", strerror(errno));
-		return -errno;
-	}
-	major = find_major(devices);
-	fclose(devices);
-	if (!major) {
-		report("blktap: the kernel module is not loaded: modprobe blktap");
-		return -ENODEV;
-	}
+	if (major < 0)
+		return major;
 	printf("%d\n", major);
 	return 0;
 }

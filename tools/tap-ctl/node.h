@@ -11,20 +11,23 @@
 /** node_path() - the usual path of a tap's block device */
 void node_path(int minor, char path[NODE_PATH_MAX]);
 
+/** node_major() - the major of taps' disks, or a negative errno, reported */
+int node_major(void);
+
 /**
  * node_make() - make a block device's node, in place of a stale one
  * @path: where
  * @dev: of what
  *
  * Returns 0 or a negative errno, reported; -EEXIST: something other than a
- * block device's node is there.
+ * stale node or a tap's is there.
  */
 int node_make(const char *path, dev_t dev);
 
 /**
  * node_remove() - remove a tap's node
  * @path: where
- * @minor: the tap; a node of another one is left alone
+ * @minor: the tap; a node of another one, or of any other disk, is left alone
  *
  * Returns what the node was of, for node_make() to put it back; 0: there was none.
  */

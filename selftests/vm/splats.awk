@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # From a kernel log, the reports after the line that contains `mark`: each from
-# its first line up to 40 lines on, after the last line that named a case. A report that goes through a function named in
-# `allowed` is the kernel's own and known: UML flushes its TLB outside RCU.
+# its first line up to 40 lines on, after the last line that named a case. A
+# report that goes through a function named in `allowed` is the kernel's own and
+# known: UML flushes its TLB outside RCU.
 
 function flush() {
 	if (report != "" && report !~ allowed)

@@ -104,6 +104,14 @@ static int fail_in_use(int fd, const char *path, const struct flock *wanted,
 			path, pid, name[0] ? name : "?");
 }
 
+void vhd_unlock_and_close(int fd)
+{
+	struct flock none = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	fcntl(fd, F_OFD_SETLK, &none);
+	close(fd);
+}
+
 int vhd_lock(int fd, const char *path, bool rdwr, struct vhd_error *err)
 {
 	struct flock lock = {

@@ -254,7 +254,7 @@ void vhd_close(struct vhd *v)
 		struct vhd *parent = v->parent;
 
 		if (v->fd >= 0)
-			close(v->fd);
+			vhd_unlock_and_close(v->fd);
 		free(v->path);
 		free(v->bat);
 		free(v);

@@ -276,7 +276,8 @@ bool vhd_parent_is_raw(const struct vhd *v);
 
 /**
  * vhd_lock() - lock an image file, as vhd_open() does
- * @fd: an open file; the lock lives as long as its open file description
+ * @fd: an open file; the lock lives till vhd_unlock_and_close(), or as long as its
+ *	open file description
  * @path: for @err
  * @rdwr: exclude all others; else only writers
  * @err: filled in on failure
@@ -285,6 +286,13 @@ bool vhd_parent_is_raw(const struct vhd *v);
  * seen), or what fcntl() had to say.
  */
 int vhd_lock(int fd, const char *path, bool rdwr, struct vhd_error *err);
+
+/*
+ * Close a file that vhd_lock() has locked, or not. Its open file description may
+ * outlive that a little: the kernel lets go of it after it has reported the last
+ * AIO. The lock does not.
+ */
+void vhd_unlock_and_close(int fd);
 
 /* Gaps between blocks: bat.c */
 

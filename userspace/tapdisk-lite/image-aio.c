@@ -143,7 +143,7 @@ static int raw_open(struct image **image, struct aio *aio, const char *path, uns
 	if (!err) {
 		err = raw_prepare(raw, &st, flags, error);
 		if (err)
-			close(raw->fd);
+			vhd_unlock_and_close(raw->fd);
 	}
 	if (err) {
 		free(raw);
@@ -157,7 +157,7 @@ static void raw_close(struct image *image)
 {
 	struct raw *raw = container_of(image, struct raw, image);
 
-	close(raw->fd);
+	vhd_unlock_and_close(raw->fd);
 	free(raw);
 }
 

@@ -596,6 +596,22 @@ static void test_lock_of_another_process(void **state)
 	vhd_close(must_open("a.vhd", VHD_OPEN_RDWR));
 }
 
+/* As AIO keeps the open file description, for a moment after its last event. */
+static void test_lock_ends_with_close(void **state)
+{
+	struct vhd *v;
+	int kept;
+
+	(void)state;
+	make_dynamic("a.vhd", 10 * MIB);
+	v = must_open("a.vhd", VHD_OPEN_RDWR);
+	kept = dup(v->fd);
+	assert_true(kept >= 0);
+	vhd_close(v);
+	vhd_close(must_open("a.vhd", VHD_OPEN_RDWR));
+	close(kept);
+}
+
 /* Without a lock an image may grow between two looks at it. */
 static void test_grows_meanwhile(void **state)
 {
@@ -636,6 +652,7 @@ const struct CMUnitTest open_tests[] = {
 	TEST(test_batmap),
 	TEST(test_locks),
 	TEST(test_lock_of_another_process),
+	TEST(test_lock_ends_with_close),
 	TEST(test_grows_meanwhile),
 };
 

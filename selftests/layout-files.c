@@ -533,6 +533,26 @@ static void goes_at_every_stage(bool unmap)
 	}
 }
 
+/* A FREE_TAP is not forgotten when the tapdisk dies over the writing back. */
+static void killed_while_it_is_freed(void)
+{
+	struct ending *e = shared_alloc(sizeof(*e));
+	pid_t pid;
+
+	e->come = with_dirty_ranges;
+	pid = ending_fork(e);
+	e->go = true;
+	CHECK(wait_until(is_set, &e->there, 20), "the tapdisk does not come so far");
+	for (unsigned int i = 0; i < e->nr; i++)
+		CHECK(wait_until(has_ended, &e->waiter[i], 10), "waiter %u waits still", i);
+	CHECK_OK(tap_free(e->g.tap.h.minor));
+	nap_ms(200);
+	kill(pid, SIGKILL);
+	CHECK(wait_until(tap_is_gone, &e->g.tap, 10), "the tap is still there");
+	while (wait(NULL) > 0)
+		;
+}
+
 static void killed_at_every_stage(void)
 {
 	goes_at_every_stage(false);
@@ -647,6 +667,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(towers_of_taps_have_an_end),
 	KTAP_CASE(killed_at_every_stage),
 	KTAP_CASE(unmaps_at_every_stage),
+	KTAP_CASE(killed_while_it_is_freed),
 	KTAP_CASE(gone_with_hits_in_flight),
 	KTAP_CASE(the_layout_mapping_is_whole_and_single),
 	KTAP_CASE(the_layout_mapping_outlives_the_ring),

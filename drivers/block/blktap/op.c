@@ -515,6 +515,24 @@ static int op_stats(struct blktap_op *op)
 	return err;
 }
 
+/*
+ * A tapdisk that dies over the close leaves a dead disk, with nothing to write
+ * back; detach_work() could not begin another FREE while this one is under way.
+ */
+static int op_free_disk(struct blktap_op *op)
+{
+	struct blktap *tap = op->tap;
+	bool live = tap_ring_live(&tap->ring);
+	int err = op_close_disk(op);
+
+	if (!err || !live || tap_ring_live(&tap->ring))
+		return err;
+	kfree(op->text);
+	op->text = NULL;
+	flush_work(&tap->detach);
+	return op_close_disk(op);
+}
+
 static int op_free(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
@@ -522,7 +540,7 @@ static int op_free(struct blktap_op *op)
 
 	op_stage(op, BLKTAP_STATE_SHUTDOWN_REQUESTED);
 	flush_work(&tap->detach);
-	err = op_close_disk(op);
+	err = op_free_disk(op);
 	if (!err && tap_ring_mapped(&tap->ring))
 		err = op_detach(op);
 	if (err)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/granter.h"
+#include "lib/nl.h"
 #include "lib/state.h"
 
 #define AT		(GRANTER_CHUNK + 1024)	/* the sector that is asked for */
@@ -428,6 +429,17 @@ static void files_of_before_a_pause_are_not_known(void)
 	bed_close(&b);
 }
 
+static bool is_draining(void *minor)
+{
+	struct btnl nl;
+	long state;
+
+	btnl_open(&nl);
+	state = btnl_get_u32(&nl, *(uint32_t *)minor, BLKTAP_A_STATE);
+	btnl_close(&nl);
+	return state >= 0 && (state & BLKTAP_STATE_QUIESCE_REQUESTED);
+}
+
 /* An answer of before a pause, given after it. */
 static void a_grant_given_while_a_pause_waits_is_asked_again(void)
 {
@@ -443,6 +455,7 @@ static void a_grant_given_while_a_pause_waits_is_asked_again(void)
 	granter_next(&b.g, &r, BLKTAP_OP_LAYOUTGET);
 	pause = granter_sysfs(&b.g, "pause");
 	/* The pause waits for the answer; the request then waits for the resume. */
+	CHECK(wait_until(is_draining, &b.g.tap.h.minor, 10));
 	nap_ms(20 * ktap_scale());
 	CHECK(((struct blktap_ring *)b.g.tap.ring)->msg == BLKTAP_MSG_NONE);
 	CHECK_OK(granter_grant(&b.g, &r, &e, 1));

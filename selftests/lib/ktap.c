@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -74,6 +75,24 @@ static void show_file(pid_t pid, const char *file)
 	fclose(f);
 }
 
+/* What the processes of a case that has failed were waiting for. */
+static void show_group(pid_t group)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+
+	while (proc && (entry = readdir(proc))) {
+		pid_t pid = atoi(entry->d_name);
+
+		if (pid <= 0 || pid == group || getpgid(pid) != group)
+			continue;
+		printf("# process %d\n", pid);
+		show_file(pid, "stack");
+	}
+	if (proc)
+		closedir(proc);
+}
+
 /* Wait up to @seconds; false: it is still there. */
 static bool wait_child(pid_t pid, int seconds, int *status)
 {
@@ -115,6 +134,8 @@ static int run_child(const struct ktap_case *c, int seconds)
 		}
 		return 128 + SIGKILL;
 	}
+	if (status)
+		show_group(pid);
 	kill(-pid, SIGKILL);
 	if (WIFSIGNALED(status)) {
 		ktap_say("killed by %s", strsignal(WTERMSIG(status)));

@@ -161,6 +161,24 @@ test_another_tap_than_the_one_being_made() {
 	tap_destroy "$MINOR"
 }
 
+# Of the same numbers and with the same image: what is told of the first one's tap, which
+# goes with it, is not told of the next one's.
+test_a_disk_that_has_taken_another_ones_place() {
+	make_dynamic "$DIR/d.vhd" 8
+	slow_tapdisk "$DIR/slow"
+	TAPDISK=$DIR/slow serve_up --mode=ring
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	wait_for 20 vbds_are "domid=7 devid=51712 minor=0 args=tap:vhd:$DIR/d.vhd"
+	vbd_down
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	touch "$DIR/go"
+	wait_for 20 answered
+	expect_eq "$(cut -d ' ' -f 1 <"$VBD/answer")" 0 answer
+	wait_for 10 taps_are 1
+	vbd_down
+	wait_for 10 no_taps
+}
+
 # The guest goes while its tap is being made, at any point of that.
 test_guest_goes_while_its_tap_is_made() {
 	local i

@@ -7,12 +7,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/granter.h"
+#include "lib/nl.h"
 #include "lib/state.h"
 
 #define AT		GRANTER_CHUNK		/* a sector that is not the scan's */
@@ -235,31 +235,6 @@ static void an_untold_recall_goes_with_its_tap(void)
 
 /* --- TRIM of whole blocks --------------------------------------------------------- */
 
-struct discard {
-	char node[64];
-	uint64_t range[2];
-};
-
-static int do_discard(void *arg)
-{
-	struct discard *d = arg;
-	int fd = open(d->node, O_RDWR | O_CLOEXEC);
-	int err = fd < 0 || ioctl(fd, BLKDISCARD, d->range) ? errno : 0;
-
-	close(fd);
-	return err;
-}
-
-static pid_t start_discard(struct granter *g, uint64_t sector, uint64_t nr)
-{
-	struct discard *d = shared_alloc(sizeof(*d));
-
-	snprintf(d->node, sizeof(d->node), "%s", g->tap.disk_node);
-	d->range[0] = sector * B2_SECTOR;
-	d->range[1] = nr * B2_SECTOR;
-	return child_start(do_discard, d);
-}
-
 static void expect_trim(struct granter *g, struct blktap_ring_request *r, uint64_t sector,
 			uint64_t nr)
 {
@@ -279,7 +254,7 @@ static void whole_blocks_are_trimmed(void)
 	scratch_fill(fd, AT * B2_SECTOR, 3 * AT * B2_SECTOR, 0x77);
 	granter_up(&g, fd);
 	do_io(&g, false, AT, &whole);
-	child = start_discard(&g, AT, GRANTER_CHUNK + 64);
+	child = granter_discard(&g, AT, GRANTER_CHUNK + 64);
 	expect_trim(&g, &r, AT, GRANTER_CHUNK);
 	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_OKAY, 0));
 	CHECK(child_wait(child) == 0);
@@ -302,7 +277,7 @@ static void a_trim_holds_its_blocks_misses(void)
 	do_io(&g, false, AT, &whole);
 	CHECK_OK(recall(&g, 2 * AT, AT));
 	expect_recalled(&g, 2 * AT, AT);
-	discard = start_discard(&g, AT, GRANTER_CHUNK);
+	discard = granter_discard(&g, AT, GRANTER_CHUNK);
 	expect_trim(&g, &trim, AT, GRANTER_CHUNK);
 
 	held = child_start(do_disk_io, granter_io(&g, false, AT, 8, 7));
@@ -334,9 +309,9 @@ static void trims_take_turns(void)
 	pid_t children[2];
 
 	granter_up(&g, -1);
-	children[0] = start_discard(&g, AT, GRANTER_CHUNK);
+	children[0] = granter_discard(&g, AT, GRANTER_CHUNK);
 	expect_trim(&g, &r[0], AT, GRANTER_CHUNK);
-	children[1] = start_discard(&g, 2 * AT, GRANTER_CHUNK);
+	children[1] = granter_discard(&g, 2 * AT, GRANTER_CHUNK);
 	nap_ms(200);
 	CHECK(!granter_take(&g, &r[1]), "operation %u beside a TRIM", r[1].operation);
 	CHECK_OK(granter_answer(&g, &r[0], BLKTAP_RSP_OKAY, 0));
@@ -347,6 +322,60 @@ static void trims_take_turns(void)
 	granter_down(&g);
 }
 
+/* A TRIM of a block, and one that waits for its turn: both have failed. */
+static void trims_fail(struct granter *g, struct blktap_ring_request *trim)
+{
+	pid_t children[2];
+
+	CHECK_OK(sysfs_write(g->tap.sysfs, "on_timeout", "fail"));
+	CHECK_OK(sysfs_write(g->tap.sysfs, "request_timeout", "1"));
+	children[0] = granter_discard(g, AT, GRANTER_CHUNK);
+	expect_trim(g, trim, AT, GRANTER_CHUNK);
+	children[1] = granter_discard(g, 2 * AT, GRANTER_CHUNK);
+	for (int i = 0; i < 2; i++)
+		CHECK(child_wait(children[i]) == EIO, "discard %d", i);
+	CHECK_OK(sysfs_write(g->tap.sysfs, "request_timeout", "0"));
+}
+
+/* The block may still be given back: nobody is let write there before the answer. */
+static void a_trim_that_has_failed_holds_its_blocks(void)
+{
+	struct granter g = { .flags = RELEASE };
+	int fd = scratch_file(FILE_BYTES), result;
+	struct blktap_ring_request trim, r;
+	pid_t held, next;
+
+	granter_up(&g, fd);
+	do_io(&g, false, AT, &whole);
+	trims_fail(&g, &trim);
+	held = child_start(do_disk_io, granter_io(&g, true, AT, 8, 7));
+	nap_ms(200);
+	CHECK(!granter_take(&g, &r), "operation %u of a block that is trimmed", r.operation);
+	CHECK(!child_is_done(held, &result), "a write went where the block was");
+
+	CHECK_OK(granter_answer(&g, &trim, BLKTAP_RSP_OKAY, 0));
+	granter_next(&g, &r, BLKTAP_OP_LAYOUTGET);
+	CHECK(r.lg.sector_number == AT, "sector %llu", r.lg.sector_number);
+	CHECK_OK(granter_grant(&g, &r, &whole, 1));
+	CHECK(child_wait(held) == 0);
+	next = granter_discard(&g, 2 * AT, GRANTER_CHUNK);
+	expect_trim(&g, &r, 2 * AT, GRANTER_CHUNK);
+	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_OKAY, 0));
+	CHECK(child_wait(next) == 0);
+	granter_down(&g);
+}
+
+static void a_trim_that_has_failed_ends_with_its_tap(void)
+{
+	struct granter g = { .flags = RELEASE };
+	struct blktap_ring_request trim;
+
+	granter_up(&g, -1);
+	trims_fail(&g, &trim);
+	CHECK(tap_close_force(g.tap.h.minor) == 0);
+	granter_clear(&g);
+}
+
 static void trims_end_with_their_tap(void)
 {
 	struct granter g = { .flags = RELEASE };
@@ -354,9 +383,9 @@ static void trims_end_with_their_tap(void)
 	pid_t children[2];
 
 	granter_up(&g, -1);
-	children[0] = start_discard(&g, AT, GRANTER_CHUNK);
+	children[0] = granter_discard(&g, AT, GRANTER_CHUNK);
 	expect_trim(&g, &r, AT, GRANTER_CHUNK);
-	children[1] = start_discard(&g, 2 * AT, GRANTER_CHUNK);
+	children[1] = granter_discard(&g, 2 * AT, GRANTER_CHUNK);
 	nap_ms(100);
 	granter_clear(&g);
 	for (int i = 0; i < 2; i++)
@@ -399,6 +428,8 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(whole_blocks_are_trimmed),
 	KTAP_CASE(a_trim_holds_its_blocks_misses),
 	KTAP_CASE(trims_take_turns),
+	KTAP_CASE(a_trim_that_has_failed_holds_its_blocks),
+	KTAP_CASE(a_trim_that_has_failed_ends_with_its_tap),
 	KTAP_CASE(trims_end_with_their_tap),
 	KTAP_CASE(release_needs_trim_and_a_block),
 };

@@ -19,6 +19,7 @@
 #include "lib/state.h"
 
 #define AT		(GRANTER_CHUNK + 128)	/* a sector that nobody else wants */
+#define RELEASE		(BLKTAP_DEVICE_TRIM | BLKTAP_DEVICE_BLOCK | BLKTAP_DEVICE_RELEASE)
 #define FILE_BYTES	((off_t)GRANTER_SECTORS * B2_SECTOR)
 
 /* The first tapdisk, a process of its own, shared with the case. */
@@ -29,6 +30,7 @@ struct first {
 	_Atomic bool ready;
 };
 
+/* A TRIM is never answered. */
 static void grant_chunk(struct granter *g, const struct blktap_ring_request *r)
 {
 	uint64_t chunk = r->lg.sector_number / GRANTER_CHUNK * GRANTER_CHUNK;
@@ -38,6 +40,8 @@ static void grant_chunk(struct granter *g, const struct blktap_ring_request *r)
 		.state = f->state,
 	};
 
+	if (r->operation == BLKTAP_OP_TRIM)
+		return;
 	CHECK(r->operation == BLKTAP_OP_LAYOUTGET);
 	CHECK_OK(granter_grant(g, r, &e, 1));
 }
@@ -69,23 +73,30 @@ static bool is_ready(void *first)
 	return ((struct first *)first)->ready;
 }
 
-static bool is_orphan(void *first)
+static long state_of(const struct granter *g)
 {
 	struct btnl nl;
 	long state;
 
 	btnl_open(&nl);
-	state = btnl_get_u32(&nl, ((struct first *)first)->g.tap.h.minor, BLKTAP_A_STATE);
+	state = btnl_get_u32(&nl, g->tap.h.minor, BLKTAP_A_STATE);
 	btnl_close(&nl);
-	return state >= 0 && (state & BLKTAP_STATE_ORPHANED);
+	CHECK(state >= 0, "the tap has no state");
+	return state;
 }
 
-static pid_t first_start(struct first **first, uint32_t state)
+static bool is_orphan(void *first)
+{
+	return state_of(&((struct first *)first)->g) & BLKTAP_STATE_ORPHANED;
+}
+
+static pid_t first_start(struct first **first, uint32_t state, unsigned long flags)
 {
 	struct first *f = shared_alloc(sizeof(*f));
 	pid_t pid;
 
 	f->state = state;
+	f->g.flags = flags;
 	snprintf(f->path, sizeof(f->path), "%s/recover.%d", getenv("SCRATCH") ?: "/tmp",
 		 getpid());
 	pid = child_start(first_run, f);
@@ -128,7 +139,7 @@ static void hits_go_on_and_misses_wait(void)
 	pid_t pid, miss;
 	int fd, result;
 
-	pid = first_start(&f, BLKTAP_EXT_READ_WRITE_DATA);
+	pid = first_start(&f, BLKTAP_EXT_READ_WRITE_DATA, 0);
 	CHECK(io_of(f, true, AT, 0x11) == 0);
 	first_kill(f, pid);
 	CHECK(io_of(f, false, AT, 0x11) == 0);
@@ -155,7 +166,7 @@ static void the_next_one_commits_what_has_landed(void)
 	struct first *f;
 	pid_t pid, sync;
 
-	pid = first_start(&f, BLKTAP_EXT_INVALID_DATA);
+	pid = first_start(&f, BLKTAP_EXT_INVALID_DATA, 0);
 	CHECK(io_of(f, true, AT, 0x11) == 0);
 	first_kill(f, pid);
 	CHECK(io_of(f, true, AT + 8, 0x22) == 0);
@@ -173,6 +184,29 @@ static void the_next_one_commits_what_has_landed(void)
 	granter_down(&g);
 }
 
+/* It has not been done, or it has: now nobody is left to do it. */
+static void a_failed_trim_s_blocks_are_held_till_its_tapdisk_goes(void)
+{
+	struct granter g = { .flags = RELEASE };
+	struct first *f;
+	pid_t pid, held;
+	int result;
+
+	pid = first_start(&f, BLKTAP_EXT_READ_WRITE_DATA, RELEASE);
+	CHECK_OK(sysfs_write(f->g.tap.sysfs, "on_timeout", "fail"));
+	CHECK_OK(sysfs_write(f->g.tap.sysfs, "request_timeout", "1"));
+	CHECK(child_wait(granter_discard(&f->g, GRANTER_CHUNK, GRANTER_CHUNK)) == EIO);
+	CHECK_OK(sysfs_write(f->g.tap.sysfs, "request_timeout", "0"));
+	held = child_start(do_disk_io, granter_io(&f->g, true, AT, 8, 0x33));
+	nap_ms(100);
+	CHECK(!child_is_done(held, &result), "a write went where the block was");
+	first_kill(f, pid);
+	second_map(&g, f);
+	granter_create(&g);
+	CHECK(granter_until(&g, held) == 0);
+	granter_down(&g);
+}
+
 /* The disk will ask for extents, whatever the next one says that it speaks. */
 static void the_next_one_needs_the_layout_pages(void)
 {
@@ -181,7 +215,7 @@ static void the_next_one_needs_the_layout_pages(void)
 	struct tap old;
 	pid_t pid;
 
-	pid = first_start(&f, BLKTAP_EXT_READ_WRITE_DATA);
+	pid = first_start(&f, BLKTAP_EXT_READ_WRITE_DATA, 0);
 	first_kill(f, pid);
 	old = (struct tap) { .fd = -1 };
 	tap_adopt(&old, f->g.tap.h);
@@ -244,11 +278,164 @@ static void a_file_s_timeout_is_tried_again(void)
 	server_down(&b.server);
 }
 
+/* --- a file that hangs --------------------------------------------------------------- */
+
+/* What the disk below is asked first of @op is not answered. */
+struct hanging {
+	struct server server;
+	struct tap tap;
+	uint8_t op;
+	struct b2_request held;
+	_Atomic bool has;
+};
+
+static int hangs(struct server *s, const struct b2_request *r)
+{
+	struct hanging *h = s->arg;
+
+	if (r->op != h->op || h->has)
+		return SERVE;
+	h->held = *r;
+	h->has = true;
+	return TAKEN;
+}
+
+static bool hangs_now(void *hanging)
+{
+	return ((struct hanging *)hanging)->has;
+}
+
+static void hang_ends(struct hanging *h)
+{
+	if (h->op != B2_FLUSH)
+		server_copy(&h->server, &h->held);
+	server_answer(&h->server, h->held.id, h->held.op, B2_OKAY);
+	server_kick(&h->server);
+}
+
+/* Return: the disk below, open. */
+static int hanging_up(struct hanging *h, uint8_t op)
+{
+	int fd;
+
+	h->op = op;
+	h->server = (struct server) {
+		.hook = hangs, .arg = h, .level = true, .flags = B2_F_FLUSH,
+	};
+	server_up(&h->server, &h->tap, GRANTER_SECTORS);
+	fd = open(h->tap.disk_node, O_RDWR | O_CLOEXEC);
+	CHECK_OK(fd);
+	return fd;
+}
+
+static int force_close(void *granter)
+{
+	return tap_close_force(((struct granter *)granter)->tap.h.minor);
+}
+
+/* It says so in time, keeps nobody from the tap, and ends when the file does. */
+static void closes_though_a_file_hangs(struct hanging *h, struct granter *g, int fd)
+{
+	char number[16];
+	pid_t closer;
+	int result;
+
+	CHECK(tap_close_force_in(g->tap.h.minor, 1) == ETIMEDOUT);
+	closer = child_start(force_close, g);
+	nap_ms(500);
+	CHECK(state_of(g) & BLKTAP_STATE_DEAD);
+	CHECK(sysfs_read(g->tap.sysfs, "task", number, sizeof(number)));
+	CHECK(!child_is_done(closer, &result), "it did not wait: %d", result);
+	hang_ends(h);
+	CHECK(child_wait(closer) == 0);
+	granter_clear(g);
+	close(fd);
+}
+
+static void a_forced_close_bears_with_a_hanging_write(void)
+{
+	struct hanging h = { 0 };
+	struct granter g = { 0 };
+	int fd = hanging_up(&h, B2_WRITE);
+	pid_t writer;
+
+	granter_up(&g, fd);
+	granter_start(&g);
+	writer = child_start(do_disk_io, granter_io(&g, true, AT, 8, 0x55));
+	CHECK(wait_until(hangs_now, &h, 10), "no write comes below");
+	granter_stop(&g);
+	closes_though_a_file_hangs(&h, &g, fd);
+	CHECK(child_wait(writer) == 0);
+	CHECK(filled_with(h.server.data + AT * B2_SECTOR, 4096, 0x55));
+	server_down(&h.server);
+}
+
+/* That no request waits for, but an admin who has recalled the layout. */
+static void a_forced_close_bears_with_a_hanging_sync(void)
+{
+	struct hanging h = { 0 };
+	struct granter g = { 0 };
+	int fd = hanging_up(&h, B2_FLUSH);
+	pid_t recall;
+
+	granter_up(&g, fd);
+	granter_start(&g);
+	CHECK(in_child(do_disk_io, granter_io(&g, true, AT, 8, 0x55)) == 0);
+	recall = granter_sysfs(&g, "recall");
+	CHECK(wait_until(hangs_now, &h, 10), "no flush comes below");
+	granter_stop(&g);
+	closes_though_a_file_hangs(&h, &g, fd);
+	CHECK(child_wait(recall) == ECANCELED);
+	server_down(&h.server);
+}
+
+struct add {
+	struct granter *g;
+	int fd;
+	int index;
+	int error;
+	_Atomic bool done;
+};
+
+static void *add_file(void *arg)
+{
+	struct add *a = arg;
+
+	a->index = granter_add(a->g, a->fd, BLKTAP_FILE_WRITE);
+	a->error = a->index < 0 ? errno : 0;
+	a->done = true;
+	return NULL;
+}
+
+/* As a lease keeps others from opening a file, so does a server that is away. */
+static void a_file_that_is_slow_to_open_keeps_nobody_from_the_tap(void)
+{
+	struct granter g = { 0 };
+	struct add a = { .g = &g, .fd = scratch_file(FILE_BYTES) };
+	pthread_t thread;
+
+	granter_map(&g);
+	signal(SIGIO, SIG_IGN);
+	CHECK_OK(fcntl(a.fd, F_SETLEASE, F_WRLCK));
+	CHECK(!pthread_create(&thread, NULL, add_file, &a));
+	nap_ms(300);
+	state_of(&g);
+	CHECK(!a.done, "the file could be opened at once: %s", strerror(a.error));
+	CHECK_OK(fcntl(a.fd, F_SETLEASE, F_UNLCK));
+	CHECK(!pthread_join(thread, NULL) && !a.index, "%s", strerror(a.error));
+	granter_create(&g);
+	granter_down(&g);
+}
+
 static const struct ktap_case cases[] = {
 	KTAP_CASE(hits_go_on_and_misses_wait),
 	KTAP_CASE(the_next_one_commits_what_has_landed),
+	KTAP_CASE(a_failed_trim_s_blocks_are_held_till_its_tapdisk_goes),
 	KTAP_CASE(the_next_one_needs_the_layout_pages),
 	KTAP_CASE(a_file_s_timeout_is_tried_again),
+	KTAP_CASE(a_forced_close_bears_with_a_hanging_write),
+	KTAP_CASE(a_forced_close_bears_with_a_hanging_sync),
+	KTAP_CASE(a_file_that_is_slow_to_open_keeps_nobody_from_the_tap),
 };
 
 KTAP_MAIN(cases, &state_checks)

@@ -22,6 +22,7 @@
 #define WRITERS		16	/* more than have slots at once */
 #define WRITE_BYTES	131072	/* three slots at least */
 #define NOTE		"what I could not finish"
+#define MOUNT		"/tmp/recover.mnt"
 
 /* The first tapdisk, a process of its own, shared with the case. */
 struct first {
@@ -29,6 +30,7 @@ struct first {
 	unsigned long flags;
 	bool keeps;		/* it has a file for the next one */
 	bool holds;		/* it takes writes, and answers none */
+	bool freed;		/* FREE_TAP came before it had a disk */
 	_Atomic bool ready;
 	_Atomic unsigned int writes;
 };
@@ -50,7 +52,16 @@ static int first_run(void *arg)
 	struct blktap_keep keep = { .fd = -1 };
 	struct tap t;
 
-	server_up(&s, &t, DISK_SECTORS);
+	tap_alloc(&t);
+	tap_map(&t);
+	if (f->freed) {
+		CHECK_OK(tap_free(t.h.minor));
+		/* And it is given up, or it would close what has no users. */
+		CHECK(tap_close_force(t.h.minor) == 0);
+	}
+	s.tap = &t;
+	s.sectors = DISK_SECTORS;
+	server_start(&s);
 	if (f->keeps) {
 		keep.fd = memfd_create("note", MFD_CLOEXEC);
 		CHECK(write(keep.fd, NOTE, sizeof(NOTE)) == sizeof(NOTE));
@@ -286,6 +297,8 @@ static void it_must_be_the_same_disk(void)
 /* One that has not joined has no request to answer. */
 static void an_answer_before_that_is_a_lie(void)
 {
+	struct blktap_keep keep = { .fd = memfd_create("note", MFD_CLOEXEC) };
+	struct blktap_file file = { .fd = keep.fd };
 	struct first *f = first_new();
 	struct tap t;
 	pid_t pid;
@@ -297,10 +310,75 @@ static void an_answer_before_that_is_a_lie(void)
 	__atomic_store_n(&t.ring->rsp_prod, 1, __ATOMIC_RELEASE);
 	CHECK_ERRNO(ioctl(t.fd, B2_KICK), EIO);
 	CHECK_ERRNO(tap_create(&t, DISK_SECTORS, 0), EIO);
+	/* Nor does it leave anything: nobody would drop that. */
+	CHECK_ERRNO(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep), EIO);
+	CHECK_ERRNO(ioctl(t.fd, BLKTAP_IOCTL_ADD_FILE, &file), EIO);
 	CHECK(tap_close_force(t.h.minor) == 0);
 	tap_close(&t);
 	tap_free(t.h.minor);
 	CHECK(wait_until(tap_is_gone, &t, 10));
+}
+
+static bool removes(void *tap)
+{
+	return !ioctl(((struct tap *)tap)->fd, B2_REMOVE);
+}
+
+/* FREE_TAP waits for the tapdisk's end, but not for one who has served a disk since. */
+static void an_orphan_is_not_freed_behind_its_back(void)
+{
+	struct first *f = first_new();
+	struct server s = { 0 };
+	struct tap t;
+	pid_t pid;
+
+	f->freed = true;
+	pid = first_start(f);
+	first_kill(f, pid);
+	nap_ms(100);
+	second_map(&t, f);
+	second_serve(&s, &t);
+	/* Somebody may be looking for partitions. */
+	CHECK(wait_until(removes, &t, 10), "the disk stays busy");
+	server_stop(&s);
+	tap_close(&t);
+	nap_ms(100);
+	CHECK(tap_exists(&t), "it was freed");
+	CHECK_OK(tap_free(t.h.minor));
+	CHECK(wait_until(tap_is_gone, &t, 10));
+}
+
+/* Out of a child, so that no process of the case has the disk open. */
+static int make_file_on(void *tap)
+{
+	char text[320];
+
+	snprintf(text, sizeof(text), "mkfs.ext4 -q %1$s && mkdir -p %2$s && mount %1$s %2$s && : >%2$s/note",
+		 ((struct tap *)tap)->disk_node, MOUNT);
+	return system(text) ? EIO : 0;
+}
+
+static int unmount(void *unused)
+{
+	(void)unused;
+	return system("umount " MOUNT " && rmdir " MOUNT) ? EIO : 0;
+}
+
+/* It would hold the filesystem there, and so the disk, and so itself. */
+static void no_file_is_kept_that_is_on_a_tap(void)
+{
+	struct blktap_keep keep = { .fd = -1 };
+	struct server s = { 0 };
+	struct tap t;
+
+	server_up(&s, &t, DISK_SECTORS);
+	CHECK(in_child(make_file_on, &t) == 0);
+	keep.fd = open(MOUNT "/note", O_RDONLY | O_CLOEXEC);
+	CHECK_OK(keep.fd);
+	CHECK_ERRNO(ioctl(t.fd, BLKTAP_IOCTL_KEEP, &keep), ELOOP);
+	close(keep.fd);
+	CHECK(in_child(unmount, NULL) == 0);
+	server_down(&s);
 }
 
 static void a_file_is_kept_for_the_next_one(void)
@@ -469,6 +547,8 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(one_that_serves_nothing_can_take_nothing_away),
 	KTAP_CASE(it_must_be_the_same_disk),
 	KTAP_CASE(an_answer_before_that_is_a_lie),
+	KTAP_CASE(an_orphan_is_not_freed_behind_its_back),
+	KTAP_CASE(no_file_is_kept_that_is_on_a_tap),
 	KTAP_CASE(a_file_is_kept_for_the_next_one),
 	KTAP_CASE(what_may_pass_is_tried_again),
 	KTAP_CASE(what_does_not_pass_in_time_is_passed_up),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sched.h>
@@ -44,20 +45,6 @@ void granter_adopt(struct granter *g, struct b2_handle h)
 	g->tap = (struct tap) { .fd = -1 };
 	tap_adopt(&g->tap, h);
 	map_pages(g);
-}
-
-void granter_create(struct granter *g)
-{
-	struct blktap_params p = {
-		.capacity = g->sectors,
-		.sector_size = B2_SECTOR,
-		.flags = g->flags | BLKTAP_DEVICE_LAYOUT,
-		.trim_block_size = g->flags & BLKTAP_DEVICE_TRIM ? B2_PAGE : 0,
-		.block_size = g->flags & BLKTAP_DEVICE_BLOCK ? GRANTER_CHUNK * B2_SECTOR : 0,
-	};
-
-	CHECK_OK(ioctl(g->tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p));
-	CHECK(p.flags & BLKTAP_DEVICE_LAYOUT, "flags %#lx", p.flags);
 }
 
 int granter_add(struct granter *g, int fd, unsigned int flags)
@@ -145,27 +132,77 @@ static void consume(struct granter *g)
 	__atomic_store_n(&shared(g)->req_event, g->req_cons + 1, __ATOMIC_SEQ_CST);
 }
 
+/* The next request; what is the scan's is served, unless the case wants it. */
+static bool next(struct granter *g, struct blktap_ring_request *r)
+{
+	while (peek(g, r)) {
+		if (g->keep_scan || !of_the_scan(g, r))
+			return true;
+		consume(g);
+		serve_scan(g, r);
+	}
+	return false;
+}
+
 void granter_scan(struct granter *g)
 {
 	struct blktap_ring_request r;
 
-	while (peek(g, &r) && of_the_scan(g, &r)) {
-		consume(g);
-		serve_scan(g, &r);
-	}
+	next(g, &r);
 }
 
 bool granter_take(struct granter *g, struct blktap_ring_request *r)
 {
-	if (!g->keep_scan)
-		granter_scan(g);
-	if (!peek(g, r))
+	if (!next(g, r))
 		return false;
 	consume(g);
 	g->gets += r->operation == BLKTAP_OP_LAYOUTGET;
 	g->commits += r->operation == BLKTAP_OP_LAYOUTCOMMIT;
 	g->datas += r->operation < BLKTAP_OP_LAYOUTGET;
 	return true;
+}
+
+/* BLKRRPART is refused before the disk's own scan has begun, then waits for its end. */
+static int wait_for_scan(void *node)
+{
+	int fd = open(node, O_RDONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return errno;
+	while ((err = ioctl(fd, BLKRRPART) ? errno : 0) == EINVAL)
+		nap_ms(1);
+	close(fd);
+	return err;
+}
+
+/* A scan that is late would hold up who opens or closes the disk. */
+static void serve_whole_scan(struct granter *g)
+{
+	pid_t child = child_start(wait_for_scan, g->tap.disk_node);
+	int err;
+
+	while (!child_is_done(child, &err)) {
+		granter_scan(g);
+		nap_ms(1);
+	}
+	CHECK(!err, "the partition scan: %s", strerror(err));
+}
+
+void granter_create(struct granter *g)
+{
+	bool is_new = disk_is_gone(&g->tap);
+	struct blktap_params p = {
+		.capacity = g->sectors,
+		.sector_size = B2_SECTOR,
+		.flags = g->flags | BLKTAP_DEVICE_LAYOUT,
+		.trim_block_size = g->flags & BLKTAP_DEVICE_TRIM ? B2_PAGE : 0,
+		.block_size = g->flags & BLKTAP_DEVICE_BLOCK ? GRANTER_CHUNK * B2_SECTOR : 0,
+	};
+
+	CHECK_OK(ioctl(g->tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p));
+	CHECK(p.flags & BLKTAP_DEVICE_LAYOUT, "flags %#lx", p.flags);
+	if (is_new && !g->keep_scan)
+		serve_whole_scan(g);
 }
 
 struct take {
@@ -386,4 +423,29 @@ struct disk_io *granter_io(struct granter *g, bool write, uint64_t sector, unsig
 	};
 	memset(io->buf, pattern, io->len);
 	return io;
+}
+
+struct discard {
+	char node[64];
+	uint64_t range[2];	/* bytes: start, length */
+};
+
+static int do_discard(void *arg)
+{
+	struct discard *d = arg;
+	int fd = open(d->node, O_RDWR | O_CLOEXEC);
+	int err = fd < 0 || ioctl(fd, BLKDISCARD, d->range) ? errno : 0;
+
+	close(fd);
+	return err;
+}
+
+pid_t granter_discard(struct granter *g, uint64_t sector, uint64_t nr)
+{
+	struct discard *d = shared_alloc(sizeof(*d));
+
+	snprintf(d->node, sizeof(d->node), "%s", g->tap.disk_node);
+	d->range[0] = sector * B2_SECTOR;
+	d->range[1] = nr * B2_SECTOR;
+	return child_start(do_discard, d);
 }

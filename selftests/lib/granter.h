@@ -55,7 +55,10 @@ void granter_adopt(struct granter *g, struct b2_handle h);
 /* The layout mapping alone; MAP_FAILED where the kernel refuses. */
 void *granter_map_layout(struct tap *t);
 
-/* CREATE_DEVICE; the kernel must agree to layout mode. */
+/*
+ * CREATE_DEVICE; the kernel must agree to layout mode. Of a new disk the partition
+ * scan has been served when it returns, unless the case keeps it.
+ */
 void granter_create(struct granter *g);
 
 /* ADD_FILE: the index, or -1 and errno. */
@@ -112,6 +115,10 @@ void scratch_expect(int fd, off_t at, size_t bytes, uint8_t pattern);
 /* O_DIRECT I/O of a granter's disk, and its result out of a child. */
 struct disk_io *granter_io(struct granter *g, bool write, uint64_t sector, unsigned int sectors,
 			   uint8_t pattern);
+
+/* BLKDISCARD of a granter's disk: its pid, for child_wait(). */
+pid_t granter_discard(struct granter *g, uint64_t sector, uint64_t nr);
+
 bool filled_with(const void *buf, size_t bytes, uint8_t pattern);
 
 #endif

@@ -280,7 +280,7 @@ int channel_open(void)
 	return fd;
 }
 
-int tap_close_force(uint32_t minor)
+int tap_close_force_in(uint32_t minor, uint32_t timeout)
 {
 	struct nl_msg *msg;
 	struct btnl nl;
@@ -290,9 +290,15 @@ int tap_close_force(uint32_t minor)
 	msg = btnl_new(&nl, BLKTAP_CMD_CLOSE);
 	nla_put_u32(msg, BLKTAP_A_MINOR, minor);
 	nla_put_flag(msg, BLKTAP_A_FORCE);
-	err = btnl_send_for_ack(&nl, msg) ?: btnl_wait_done(&nl, nl.seq, 10);
+	nla_put_u32(msg, BLKTAP_A_TIMEOUT, timeout);
+	err = btnl_send_for_ack(&nl, msg) ?: btnl_wait_done(&nl, nl.seq, timeout + 10);
 	btnl_close(&nl);
 	return err;
+}
+
+int tap_close_force(uint32_t minor)
+{
+	return tap_close_force_in(minor, 120);
 }
 
 bool channel_wait(int fd, double seconds)

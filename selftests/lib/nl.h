@@ -52,8 +52,9 @@ uint32_t btnl_alloc(struct btnl *nl);
 /* GET of one attribute of a tap; -1 when it is absent. */
 long btnl_get_u32(struct btnl *nl, uint32_t minor, int attr);
 
-/* CLOSE by force of a tap, whatever its tapdisk does: an errno. */
+/* CLOSE by force of a tap, whatever its tapdisk does: an errno. With a time limit. */
 int tap_close_force(uint32_t minor);
+int tap_close_force_in(uint32_t minor, uint32_t timeout);
 
 /* The channel: registered, then orders and answers. */
 struct order {

@@ -18,10 +18,12 @@ struct client;
  * struct vbd_ids - a guest's disk
  * @domid: the guest
  * @devid: which of its disks
+ * @cookie: which of those that have had these numbers; 0: is not sent
  */
 struct vbd_ids {
 	uint32_t domid;
 	uint32_t devid;
+	uint32_t cookie;
 };
 
 #define VBDS_MAX	16	/* as many as the kernel shows of a tap's */
@@ -69,7 +71,7 @@ struct request {
  * @cmd: BLKTAP_CMD_*
  * @has: bit n: attribute n is there; a field whose attribute is not is 0
  * @counters: by BLKTAP_C_*
- * @vbd: DOMID and DEVID
+ * @vbd: DOMID, DEVID and COOKIE
  * @vbds: guests' disks that are on a tap
  * @nr_vbds: how many of them
  *

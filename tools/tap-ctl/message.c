@@ -38,6 +38,7 @@ static struct nla_policy policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_ON_TIMEOUT] = { .type = NLA_U32 },
 	[BLKTAP_A_DOMID] = { .type = NLA_U32 },
 	[BLKTAP_A_DEVID] = { .type = NLA_U32 },
+	[BLKTAP_A_COOKIE] = { .type = NLA_U32 },
 	[BLKTAP_A_VBD] = { .type = NLA_NESTED },
 };
 
@@ -67,6 +68,7 @@ static const struct {
 	{ BLKTAP_A_ON_TIMEOUT, FIELD(on_timeout) },
 	{ BLKTAP_A_DOMID, FIELD(vbd.domid) },
 	{ BLKTAP_A_DEVID, FIELD(vbd.devid) },
+	{ BLKTAP_A_COOKIE, FIELD(vbd.cookie) },
 };
 
 void message_free(struct message *msg)
@@ -176,7 +178,9 @@ int message_write(struct nl_msg *msg, const struct request *rq)
 	     nla_put_u32(msg, BLKTAP_A_REQUEST_TIMEOUT, *rq->request_timeout)) ||
 	    (rq->on_timeout && nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, *rq->on_timeout)) ||
 	    (rq->vbd && (nla_put_u32(msg, BLKTAP_A_DOMID, rq->vbd->domid) ||
-			 nla_put_u32(msg, BLKTAP_A_DEVID, rq->vbd->devid))) ||
+			 nla_put_u32(msg, BLKTAP_A_DEVID, rq->vbd->devid) ||
+			 (rq->vbd->cookie &&
+			  nla_put_u32(msg, BLKTAP_A_COOKIE, rq->vbd->cookie)))) ||
 	    (rq->error && nla_put_u32(msg, BLKTAP_A_ERROR, rq->error)) ||
 	    (rq->text && nla_put_string(msg, BLKTAP_A_TEXT, rq->text)))
 		return -ENOMEM;

@@ -27,7 +27,6 @@
  * struct job - a tap that is being made
  * @vbd: the disk that it is for
  * @name: the image
- * @stale: the disk has gone, and another one has its number
  * @pid: the process that makes it; 0: no job
  * @fd: what it reports
  * @len: bytes of that
@@ -36,7 +35,6 @@
 struct job {
 	struct vbd_ids vbd;
 	char *name;
-	bool stale;
 	pid_t pid;
 	int fd;
 	size_t len;
@@ -123,13 +121,9 @@ static int take_vbd(struct message *msg, void *arg)
 	struct server *s = arg;
 	struct job *job;
 
-	if (!msg->name)
+	/* Also one that another disk, which has gone, has left: the image is the same, say. */
+	if (!msg->name || find_job(s, &msg->vbd))
 		return 0;
-	job = find_job(s, &msg->vbd);
-	if (job) {
-		job->stale |= strcmp(job->name, msg->name) != 0;
-		return 0;
-	}
 	job = free_job(s);
 	return job ? start_job(s, job, msg) : 0;
 }
@@ -142,7 +136,7 @@ static int take_event(struct message *msg, void *arg)
 	return 0;
 }
 
-/* The kernel's answer for the disk, which may have gone meanwhile. */
+/* The kernel's answer for the disk. Where that has gone, no other one gets it. */
 static void answer(struct server *s, const struct job *job, int error)
 {
 	struct request rq = {
@@ -172,8 +166,7 @@ static void end_job(struct server *s, struct job *job)
 	error = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
 	if (error && !job->text[0])
 		snprintf(job->text, sizeof(job->text), "%s: its tap could not be made", job->name);
-	if (!job->stale)
-		answer(s, job, error);
+	answer(s, job, error);
 	free(job->name);
 	job->pid = 0;
 	s->look = true;

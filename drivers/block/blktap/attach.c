@@ -254,6 +254,7 @@ void tap_ring_init(struct tap_ring *ring)
 	spin_lock_init(&ring->lock);
 	init_waitqueue_head(&ring->poll);
 	INIT_LIST_HEAD(&ring->waiting);
+	INIT_LIST_HEAD(&ring->trims);
 	INIT_LIST_HEAD(&ring->recalled);
 	tap_recover_init(tap);
 	INIT_WORK(&tap->detach, detach_work);

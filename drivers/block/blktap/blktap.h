@@ -132,7 +132,7 @@ enum tap_trim {
 /**
  * struct tap_cmd - a block request, in its pdu
  * @node: in tap_ring.waiting while parts of it have no slot yet, in a slot's
- *	parked list, in tap_direct.gate, in tap_direct.trims, or in tap_ring.retry
+ *	parked list, in tap_direct.gate, in tap_ring.trims, or in tap_ring.retry
  * @op: what the ring is asked for it: BLKTAP_OP_*
  * @next: where the next part starts
  * @done: bytes that have got a slot
@@ -270,11 +270,10 @@ struct tap_direct_counters {
  * @closed: @users is killed: requests go to @gate
  * @closed_op: by an operation, that will open it; else by a withdrawal
  * @dead: the ring has failed: requests at the gate end
- * @gate_lock: protects what follows up to @trims
+ * @gate_lock: protects what follows up to @gate_recalls
  * @gate: tap_cmds that wait for the layout to be open again
- * @trim: the discard whose TRIM is under way
  * @gate_recalls: recalls that wait for that
- * @trims: discards that wait for their turn
+ * @release_trim: the tapdisk has ended the TRIM of a discard that had ended
  * @files: registered files, by index; written before an extent may name them,
  *	and forgotten when none does
  * @files_lock: protects that, against other writers
@@ -285,6 +284,8 @@ struct tap_direct_counters {
  *	has
  * @wait_wq: for what waits for the tapdisk, or for what is queued on @wq
  * @busy: an operation relies on all this; by blktap.lock
+ * @jobs: syncs and recalls that are queued, at the gate or at work, each of which
+ *	may wait for a file
  * @sync: tap_direct_sync() for an operation, or because much is dirty
  * @sync_wanted: how often it was wanted; under @gate_lock, as the next two
  * @sync_done: what of that its last run, which has ended, knew when it began
@@ -314,11 +315,10 @@ struct tap_direct {
 	bool closed;
 	bool closed_op;
 	bool dead;
-	spinlock_t gate_lock;	/* closed, dead, gate.., trim.., sync_.. */
+	spinlock_t gate_lock;	/* closed, dead, gate.., sync_.. */
 	struct list_head gate;
 	struct list_head gate_recalls;
-	struct tap_cmd *trim;
-	struct list_head trims;
+	struct work_struct release_trim;
 	struct tap_file files[BLKTAP_FILES_MAX];
 	spinlock_t files_lock;	/* files, nr_files: who writes them */
 	unsigned int nr_files;
@@ -327,6 +327,7 @@ struct tap_direct {
 	struct workqueue_struct *wq;
 	struct workqueue_struct *wait_wq;
 	bool busy;
+	atomic_t jobs;
 	struct work_struct sync;
 	u64 sync_wanted;
 	u64 sync_done;
@@ -397,6 +398,8 @@ struct tap_counters {
  * @timeout: seconds that a request may wait for the tapdisk, 0: for ever
  * @on_timeout: enum blktap_on_timeout
  * @commit: a LAYOUTCOMMIT to be posted or under way, or NULL
+ * @trimming: a range is held for a TRIM, of a discard that may have ended
+ * @trims: discards that wait for their turn to have one
  * @recalled: recalls whose end the tapdisk can be told
  * @nr_recalls: recalls whose end it has not been told
  * @layout: the pages of the layout mapping; NULL where there is none
@@ -442,6 +445,8 @@ struct tap_ring {
 	unsigned int timeout;
 	u32 on_timeout;
 	struct tap_commit *commit;
+	bool trimming;
+	struct list_head trims;
 	struct list_head recalled;
 	unsigned int nr_recalls;
 	struct page *layout[BLKTAP_RING_SIZE];
@@ -486,6 +491,7 @@ struct blktap_tapdisk {
  * @resume_failed: and the last resume failed
  * @name: type:/path, or NULL
  * @disk: the disk, or NULL
+ * @killing: the end of its I/O is waited for, and then it is removed
  * @rdonly: the disk is read-only
  * @flags: BLKTAP_DEVICE_* of the disk
  * @kept: what the tapdisk wants the next one to have, or NULL
@@ -499,7 +505,7 @@ struct blktap_tapdisk {
  * @msg_answered: the tapdisk has answered the message
  * @msg_error: with this errno
  * @wait: waiters for a change of any of this, or of the ring's
- * @no_open: the disk is going; protected by its open_mutex
+ * @no_open: the disk is going; protected by its open_mutex, where it is not dead
  * @openers: opens of the disk and its partitions
  * @nr_vbds: guests' disks that are tied to it; negative: none may be any more
  * @autoclear: it was made for one, and goes when nobody is left
@@ -520,13 +526,14 @@ struct blktap {
 	struct device dev;
 	unsigned int minor;
 
-	struct mutex lock;	/* removed to wait; never held across a wait for userspace */
+	struct mutex lock;	/* removed to wait; not held in a wait for userspace or a file */
 	bool removed;
 	bool dead;
 	bool paused;
 	bool resume_failed;
 	char *name;
 	struct gendisk *disk;
+	bool killing;
 	bool rdonly;
 	unsigned long flags;
 	struct file *kept;
@@ -635,7 +642,7 @@ struct tap_ended {
 	struct tap_commit *commit;
 };
 
-void tap_ended_take(struct tap_ring *ring, struct tap_slot *slot,
+void tap_ended_take(struct blktap *tap, struct tap_slot *slot,
 		    struct tap_ended *ended);
 void tap_ended_end(struct blktap *tap, struct tap_ended *ended,
 		   blk_status_t status);
@@ -670,12 +677,16 @@ void tap_upcall_end(struct blktap *tap, struct list_head *parked,
 /* direct.c: files, and the gate that recalls close */
 struct tap_direct *tap_direct_get(struct blktap *tap);
 void tap_direct_free(struct blktap *tap);
-int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg);
+int tap_direct_open_file(struct blktap *tap, const struct blktap_file *arg,
+			 struct tap_file *file);
+int tap_direct_add_file(struct blktap *tap, struct tap_file *file);
 int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up);
 void tap_direct_forget(struct blktap *tap);
 void tap_direct_open(struct blktap *tap);
 void tap_direct_abort(struct blktap *tap);
 int tap_direct_sync(struct blktap *tap);
+void tap_direct_sync_soon(struct blktap *tap);
+void tap_direct_job_done(struct blktap *tap);
 int tap_direct_sync_until(struct blktap *tap, unsigned long deadline);
 int tap_direct_sync_or_give_up(struct blktap *tap, unsigned long deadline);
 bool tap_direct_use(struct blktap *tap, bool use);
@@ -726,6 +737,8 @@ void tap_zeroes(struct blktap *tap, struct request *rq);
 bool tap_trim_begin(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 		    u64 last);
 void tap_trim_answered(struct tap_cmd *cmd);
+void tap_trim_late(struct blktap *tap);
+void tap_trim_release(struct work_struct *work);
 void tap_trim_end(struct blktap *tap, struct tap_cmd *cmd);
 int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg);
 struct tap_recall *tap_recall_take(struct blktap *tap);
@@ -825,6 +838,7 @@ struct blktap *tap_stack_push(struct blktap *tap, struct file *file);
 void tap_stack_pop(struct blktap *below);
 void tap_stack_reset(struct blktap *tap);
 bool tap_stack_is_on(struct file *file);
+bool tap_stack_is_own(struct blktap *tap, struct file *file);
 
 /* disk.c: the block device */
 extern int blktap_disk_major;
@@ -832,6 +846,7 @@ extern int blktap_disk_major;
 unsigned long blktap_disk_flags(struct blktap *tap, unsigned long flags);
 int blktap_disk_create(struct blktap *tap, struct blktap_params *params);
 int blktap_disk_resize(struct blktap *tap, u64 capacity, u64 sector_size);
+int blktap_disk_kill(struct blktap *tap, unsigned long deadline);
 int blktap_disk_remove(struct blktap *tap, bool force);
 bool blktap_disk_claimed(struct blktap *tap);
 struct blktap *blktap_disk_tap(struct gendisk *disk);
@@ -933,8 +948,22 @@ bool blktap_has_vbd(struct blktap *tap);
 bool blktap_vbds_close(struct blktap *tap);
 void blktap_vbds_open(struct blktap *tap);
 void blktap_vbd_clear(struct blktap *tap, bool failed);
-int blktap_vbd_made(u32 domid, u32 devid, struct blktap *tap);
-int blktap_vbd_answer(u32 domid, u32 devid, int err, const char *text);
+
+/**
+ * struct blktap_vbd_id - what an admin knows a guest's disk by
+ * @domid: the guest
+ * @devid: which of its disks
+ * @cookie: which of those that have had these numbers; 0: whichever has them now
+ */
+struct blktap_vbd_id {
+	u32 domid;
+	u32 devid;
+	u32 cookie;
+};
+
+int blktap_vbd_made(const struct blktap_vbd_id *id, struct blktap *tap);
+int blktap_vbd_answer(const struct blktap_vbd_id *id, int err,
+		      const char *text);
 unsigned int blktap_vbd_each(struct blktap *tap, unsigned int from,
 			     int (*fn)(struct blktap_vbd *vbd, void *arg),
 			     void *arg);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The ring node: mapping, ioctls, poll. */
 #include <linux/cdev.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -378,19 +379,26 @@ static int lock_live(struct blktap *tap)
 
 static int ioctl_add_file(struct blktap *tap, void __user *arg)
 {
-	struct blktap_file file;
+	struct tap_file file = {};
+	struct blktap_file f;
 	int err;
 
-	if (copy_from_user(&file, arg, sizeof(file)))
+	if (copy_from_user(&f, arg, sizeof(f)))
 		return -EFAULT;
-	err = lock_live(tap);
+	err = tap_direct_open_file(tap, &f, &file);
 	if (err)
 		return err;
-	err = tap_direct_add_file(tap, &file);
-	mutex_unlock(&tap->lock);
-	if (!err && copy_to_user(arg, &file, sizeof(file)))
-		err = -EFAULT;
-	return err;
+	err = lock_live(tap);
+	if (!err) {
+		err = tap_direct_add_file(tap, &file);
+		mutex_unlock(&tap->lock);
+	}
+	if (file.file)
+		fput(file.file);
+	if (err < 0)
+		return err;
+	f.index = err;
+	return copy_to_user(arg, &f, sizeof(f)) ? -EFAULT : 0;
 }
 
 static int ioctl_recall(struct blktap *tap, void __user *arg)

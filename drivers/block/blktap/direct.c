@@ -40,7 +40,7 @@ static void sync_work(struct work_struct *work)
 	direct->sync_error = err;
 	direct->sync_done = wanted;
 	spin_unlock(&direct->gate_lock);
-	wake_up_all(&tap->wait);
+	tap_direct_job_done(tap);
 }
 
 static struct tap_direct *direct_alloc(struct blktap *tap)
@@ -53,12 +53,12 @@ static struct tap_direct *direct_alloc(struct blktap *tap)
 	spin_lock_init(&direct->gate_lock);
 	spin_lock_init(&direct->files_lock);
 	INIT_LIST_HEAD(&direct->gate);
-	INIT_LIST_HEAD(&direct->trims);
 	INIT_LIST_HEAD(&direct->gate_recalls);
 	mutex_init(&direct->sync_lock);
 	mutex_init(&direct->scratch_lock);
 	tap_layout_init(&direct->layout);
 	INIT_WORK(&direct->sync, sync_work);
+	INIT_WORK(&direct->release_trim, tap_trim_release);
 	direct->count = alloc_percpu(struct tap_direct_counters);
 	if (!direct->count)
 		goto out_free;
@@ -175,7 +175,7 @@ static struct file *file_open(struct file *from, bool write, bool *buffered)
 	return file;
 }
 
-static int file_check(struct file *file, bool write)
+static int file_check(struct blktap *tap, struct file *file, bool write)
 {
 	struct inode *inode = file_inode(file);
 
@@ -184,103 +184,109 @@ static int file_check(struct file *file, bool write)
 	if (!(file->f_mode & FMODE_READ) ||
 	    (write && !(file->f_mode & FMODE_WRITE)))
 		return -EBADF;
+	/* Its opening might wait for what the caller has to serve. */
+	return tap_stack_is_own(tap, file) ? -ELOOP : 0;
+}
+
+static int file_open_new(struct file *from, struct tap_file *new)
+{
+	struct file *file = file_open(from, new->write, &new->buffered);
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	if (!file->f_op->read_iter || (new->write && !file->f_op->write_iter)) {
+		fput(file);
+		return -EINVAL;
+	}
+	new->file = file;
+	new->bdev = file_bdev_of(file);
 	return 0;
 }
 
+/**
+ * tap_direct_open_file - open a file that is to be registered (ADD_FILE)
+ * @tap: the tap; not locked, since a network filesystem may take its time
+ * @arg: the descriptor and flags
+ * @file: filled in; the caller's own till tap_direct_add_file() takes it
+ *
+ * Return: 0, -EBADF, -EINVAL for a file that can't hold extents, -ELOOP for one
+ * on the tap's own disk, or the filesystem's error.
+ */
+int tap_direct_open_file(struct blktap *tap, const struct blktap_file *arg,
+			 struct tap_file *file)
+{
+	struct file *from;
+	int err;
+
+	if (arg->flags & ~BLKTAP_FILE_WRITE || arg->__pad)
+		return -EINVAL;
+	file->write = arg->flags & BLKTAP_FILE_WRITE;
+	from = fget(arg->fd);
+	if (!from)
+		return -EBADF;
+	err = file_check(tap, from, file->write) ?: file_open_new(from, file);
+	fput(from);
+	return err;
+}
+
 /* A file keeps its index: a new tapdisk, after the old one, has to find it again. */
-static int file_find(struct tap_direct *direct, struct file *from, bool write)
+static int file_find(struct tap_direct *direct, const struct tap_file *new)
 {
 	int index = -ENOENT;
 	unsigned int i;
 
 	spin_lock(&direct->files_lock);
 	for (i = 0; index < 0 && i < direct->nr_files; i++)
-		if (direct->files[i].write == write &&
-		    direct->files[i].file->f_mapping == from->f_mapping)
+		if (direct->files[i].write == new->write &&
+		    direct->files[i].file->f_mapping == new->file->f_mapping)
 			index = i;
 	spin_unlock(&direct->files_lock);
 	return index;
 }
 
-static int file_add(struct tap_direct *direct, struct file *from, bool write,
-		    struct blktap *below)
+static int file_add(struct tap_direct *direct, struct tap_file *new)
 {
-	struct file *file;
 	int index = -ENFILE;
-	bool buffered;
 
-	file = file_open(from, write, &buffered);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	if (!file->f_op->read_iter || (write && !file->f_op->write_iter)) {
-		fput(file);
-		return -EINVAL;
-	}
 	spin_lock(&direct->files_lock);
 	if (direct->nr_files < BLKTAP_FILES_MAX) {
 		index = direct->nr_files;
-		direct->files[index].file = file;
-		direct->files[index].bdev = file_bdev_of(file);
-		direct->files[index].below = below;
-		direct->files[index].write = write;
-		direct->files[index].buffered = buffered;
+		direct->files[index] = *new;
+		new->file = NULL;
 		/* Pairs with files_sync() and file_valid(). */
 		smp_store_release(&direct->nr_files, index + 1);
 	}
 	spin_unlock(&direct->files_lock);
-	if (index < 0)
-		fput(file);
-	return index;
-}
-
-/* Registers a file, and that the tap stands on it. Return: its index. */
-static int file_stack(struct blktap *tap, struct file *file, bool write)
-{
-	struct blktap *below;
-	int index;
-
-	index = file_check(file, write) ?: file_find(tap->direct, file, write);
-	if (index != -ENOENT)
-		return index;
-	below = tap_stack_push(tap, file);
-	if (IS_ERR(below))
-		return PTR_ERR(below);
-	index = file_add(tap->direct, file, write, below);
-	if (index < 0 && below)
-		tap_stack_pop(below);
 	return index;
 }
 
 /**
- * tap_direct_add_file - register a file (ADD_FILE)
+ * tap_direct_add_file - register a file (ADD_FILE), and that the tap stands on it
  * @tap: the tap, locked
- * @arg: the descriptor and flags; index is set
+ * @file: the file, opened; its @file becomes NULL where it is taken
  *
- * Return: 0, -EBADF, -EINVAL for a file that can't hold extents, -ELOOP for one
- * on the tap's own disk or on too many taps, -ENFILE, -ENOMEM.
+ * Return: its index; -EBUSY for a disk in ring mode, -ELOOP for a file on too many
+ * taps, -ENFILE, -ENOMEM.
  */
-int tap_direct_add_file(struct blktap *tap, struct blktap_file *arg)
+int tap_direct_add_file(struct blktap *tap, struct tap_file *file)
 {
-	bool write = arg->flags & BLKTAP_FILE_WRITE;
-	struct file *file;
 	int index;
 
 	lockdep_assert_held(&tap->lock);
-	if (arg->flags & ~BLKTAP_FILE_WRITE || arg->__pad)
-		return -EINVAL;
 	if (tap->disk && !tap->direct)
 		return -EBUSY;
 	if (!tap_direct_get(tap))
 		return -ENOMEM;
-	file = fget(arg->fd);
-	if (!file)
-		return -EBADF;
-	index = file_stack(tap, file, write);
-	fput(file);
-	if (index < 0)
+	index = file_find(tap->direct, file);
+	if (index != -ENOENT)
 		return index;
-	arg->index = index;
-	return 0;
+	file->below = tap_stack_push(tap, file->file);
+	if (IS_ERR(file->below))
+		return PTR_ERR(file->below);
+	index = file_add(tap->direct, file);
+	if (index < 0 && file->below)
+		tap_stack_pop(file->below);
+	return index;
 }
 
 /**
@@ -604,6 +610,23 @@ int tap_direct_sync(struct blktap *tap)
 	return err;
 }
 
+/* The same, from a work item. Context: any in which @tap->direct stays. */
+void tap_direct_sync_soon(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+
+	atomic_inc(&direct->jobs);
+	if (!queue_work(direct->wait_wq, &direct->sync))
+		atomic_dec(&direct->jobs);
+}
+
+/* One of tap_direct.jobs has ended. */
+void tap_direct_job_done(struct blktap *tap)
+{
+	atomic_dec(&tap->direct->jobs);
+	wake_up_all(&tap->wait);
+}
+
 /**
  * tap_direct_sync_until - the same, for an operation
  * @tap: the tap
@@ -618,7 +641,7 @@ int tap_direct_sync_until(struct blktap *tap, unsigned long deadline)
 	spin_lock(&direct->gate_lock);
 	want = ++direct->sync_wanted;
 	spin_unlock(&direct->gate_lock);
-	queue_work(direct->wait_wq, &direct->sync);
+	tap_direct_sync_soon(tap);
 	err = tap_wait(tap, deadline, READ_ONCE(direct->sync_done) >= want);
 	spin_lock(&direct->gate_lock);
 	if (direct->sync_done >= want)

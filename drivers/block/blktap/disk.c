@@ -493,10 +493,25 @@ static bool direct_needs_disk(struct blktap *tap)
 {
 	struct tap_direct *direct = tap->direct;
 
-	if (!direct || !tap_ring_joined(&tap->ring))
-		return direct && direct->busy;
-	return direct->busy || READ_ONCE(tap->ring.nr_recalls) ||
+	if (!direct)
+		return false;
+	/* Whose files may hang: not to be waited for under blktap.lock. */
+	if (direct->busy || atomic_read(&direct->jobs))
+		return true;
+	if (!tap_ring_joined(&tap->ring))
+		return false;
+	return READ_ONCE(tap->ring.nr_recalls) ||
 	       (!direct->failed && tap_layout_is_dirty(&direct->layout));
+}
+
+/* By force: that has yet to remove it, or I/O still is where it gave up. */
+static bool disk_is_killed(struct blktap *tap)
+{
+	struct gendisk *disk = tap->disk;
+
+	return tap->killing ||
+	       (test_bit(GD_DEAD, &disk->state) &&
+		!percpu_ref_is_zero(&disk->queue->q_usage_counter));
 }
 
 /*
@@ -511,7 +526,8 @@ static int disk_close_door(struct blktap *tap)
 	if (!mutex_trylock(&disk->open_mutex))
 		return -EBUSY;
 	if (atomic_read(&tap->openers) || blktap_has_vbd(tap) ||
-	    !tap_ring_idle(&tap->ring) || direct_needs_disk(tap))
+	    !tap_ring_idle(&tap->ring) || direct_needs_disk(tap) ||
+	    disk_is_killed(tap))
 		err = -EBUSY;
 	else
 		tap->no_open = true;
@@ -519,11 +535,69 @@ static int disk_close_door(struct blktap *tap)
 	return err;
 }
 
+/* Nobody has a slot. */
+static bool disk_ring_quiet(struct blktap *tap)
+{
+	return !READ_ONCE(tap->ring.owned) && !READ_ONCE(tap->ring.busy);
+}
+
+static bool disk_jobs_done(struct blktap *tap)
+{
+	return disk_ring_quiet(tap) &&
+	       !(tap->direct && atomic_read(&tap->direct->jobs));
+}
+
+/* Return: 0; -ETIMEDOUT, or -ECANCELED. */
+static int disk_wait_for_io(struct blktap *tap, struct gendisk *disk,
+			    unsigned long deadline)
+{
+	/* In pieces: a task that sleeps so for minutes is taken for a hung one. */
+	while (!blk_mq_freeze_queue_wait_timeout(disk->queue, HZ))
+		if (time_after_eq(jiffies, deadline))
+			return -ETIMEDOUT;
+	return tap_wait(tap, deadline, disk_jobs_done(tap));
+}
+
+/**
+ * blktap_disk_kill - let a disk's I/O end, and none begin, to remove it by force
+ * @tap: the tap; its ring has failed, so that nothing waits for the tapdisk
+ * @deadline: in jiffies
+ *
+ * What is in a file, with the requester's own pages, ends when the filesystem or
+ * the device beneath ends it, and can't be taken back. That may be never, so it is
+ * waited for without blktap.lock; @killing keeps the disk meanwhile. Context: the
+ * tap's operation. Return: 0, blktap_disk_remove() waits for no I/O then;
+ * -ETIMEDOUT: the disk is dead, and stays.
+ */
+int blktap_disk_kill(struct blktap *tap, unsigned long deadline)
+{
+	struct gendisk *disk;
+	int err;
+
+	mutex_lock(&tap->lock);
+	disk = tap->disk;
+	if (disk) {
+		tap->killing = true;
+		WRITE_ONCE(tap->no_open, true);
+	}
+	mutex_unlock(&tap->lock);
+	if (!disk)
+		return 0;
+	if (!test_bit(GD_DEAD, &disk->state))
+		blk_mark_disk_dead(disk);
+	err = disk_wait_for_io(tap, disk, deadline);
+	if (!err)
+		return 0;
+	mutex_lock(&tap->lock);
+	tap->killing = false;
+	mutex_unlock(&tap->lock);
+	return err;
+}
+
 /**
  * blktap_disk_remove - remove the disk
  * @tap: the tap, locked
- * @force: although it is open; only when the ring has failed, so that all I/O
- *	ends by itself
+ * @force: although it is open; only after blktap_disk_kill()
  *
  * Return: 0, also where there is none; -EBUSY while it is open or in use.
  */
@@ -535,13 +609,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	lockdep_assert_held(&tap->lock);
 	if (!disk)
 		return 0;
-	if (force) {
-		mutex_lock(&disk->open_mutex);
-		tap->no_open = true;
-		mutex_unlock(&disk->open_mutex);
-		blk_mark_disk_dead(disk);
-		tap_direct_open(tap);
-	} else {
+	if (!force) {
 		err = disk_close_door(tap);
 		if (err)
 			return err;
@@ -552,9 +620,10 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	blk_mq_free_tag_set(&tap->tags);
 	/*
 	 * A RESPOND may still look at an answer, and at the disk that it is for:
-	 * what is the kernel's ends soon.
+	 * what is the kernel's ends soon. What the tapdisk has is nothing, or is
+	 * just being taken back by who has made the ring fail.
 	 */
-	wait_event(tap->wait, !READ_ONCE(tap->ring.owned));
+	wait_event(tap->wait, disk_ring_quiet(tap));
 	tap_direct_open(tap);
 	tap_direct_free(tap);
 	tap_recover_keep(tap, -1);
@@ -564,6 +633,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	tap->resume_failed = false;
 	tap_ring_leave(tap);
 	tap_slot_release_all(tap);
+	tap->killing = false;
 	return 0;
 }
 

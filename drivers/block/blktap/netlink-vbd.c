@@ -15,13 +15,14 @@ static bool put_ids(struct sk_buff *skb, const struct blktap_vbd *vbd)
 	       !nla_put_u32(skb, BLKTAP_A_DEVID, vbd->devid);
 }
 
-/* The name is there as long as the vbd waits for a tap. */
+/* Name and cookie are there as long as the vbd waits for a tap. */
 static bool put_vbd(struct sk_buff *skb, const struct blktap_vbd *vbd)
 {
 	bool asks = vbd->image && !vbd->answered;
 
 	return put_ids(skb, vbd) &&
 	       (!vbd->tap || !nla_put_u32(skb, BLKTAP_A_MINOR, vbd->tap->minor)) &&
+	       (!asks || !nla_put_u32(skb, BLKTAP_A_COOKIE, vbd->cookie)) &&
 	       (!asks || !nla_put_string(skb, BLKTAP_A_NAME, vbd->image)) &&
 	       (!asks || !vbd->rdonly || !nla_put_flag(skb, BLKTAP_A_RDONLY));
 }
@@ -77,13 +78,16 @@ int blktap_netlink_vbd_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len ?: arg.fits ? 0 : -EMSGSIZE;
 }
 
-static int get_ids(struct genl_info *info, u32 *domid, u32 *devid)
+static int get_id(struct genl_info *info, struct blktap_vbd_id *id)
 {
+	struct nlattr *cookie = info->attrs[BLKTAP_A_COOKIE];
+
 	if (!info->attrs[BLKTAP_A_DOMID] || !info->attrs[BLKTAP_A_DEVID])
 		return refuse(info, 0, -EINVAL,
 			      "a guest's disk has a domid and a devid");
-	*domid = nla_get_u32(info->attrs[BLKTAP_A_DOMID]);
-	*devid = nla_get_u32(info->attrs[BLKTAP_A_DEVID]);
+	id->domid = nla_get_u32(info->attrs[BLKTAP_A_DOMID]);
+	id->devid = nla_get_u32(info->attrs[BLKTAP_A_DEVID]);
+	id->cookie = cookie ? nla_get_u32(cookie) : 0;
 	return 0;
 }
 
@@ -100,15 +104,15 @@ static int no_vbd(struct genl_info *info)
  */
 int blktap_netlink_made_for_vbd(struct genl_info *info, struct blktap *tap)
 {
-	u32 domid, devid;
+	struct blktap_vbd_id id;
 	int err;
 
 	if (!info->attrs[BLKTAP_A_DOMID] && !info->attrs[BLKTAP_A_DEVID])
 		return 0;
-	err = get_ids(info, &domid, &devid);
+	err = get_id(info, &id);
 	if (err)
 		return err;
-	err = blktap_vbd_made(domid, devid, tap);
+	err = blktap_vbd_made(&id, tap);
 	return err == -ENOENT ? no_vbd(info) : err;
 }
 
@@ -116,16 +120,15 @@ int blktap_netlink_vbd_set(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr *error = info->attrs[BLKTAP_A_ERROR];
 	struct nlattr *text = info->attrs[BLKTAP_A_TEXT];
-	u32 domid, devid;
+	struct blktap_vbd_id id;
 	int err;
 
 	err = may_change(skb, info);
 	if (!err)
-		err = get_ids(info, &domid, &devid);
+		err = get_id(info, &id);
 	if (err)
 		return err;
-	err = blktap_vbd_answer(domid, devid,
-				error ? -(int)nla_get_u32(error) : 0,
+	err = blktap_vbd_answer(&id, error ? -(int)nla_get_u32(error) : 0,
 				text ? nla_data(text) : NULL);
 	if (err == -ENOENT)
 		return no_vbd(info);

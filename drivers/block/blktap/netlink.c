@@ -60,6 +60,7 @@ static const struct nla_policy blktap_policy[BLKTAP_A_MAX + 1] = {
 	[BLKTAP_A_POOL_PAGES]	= NLA_POLICY_FULL_RANGE(NLA_U32, &pages_range),
 	[BLKTAP_A_DOMID]	= { .type = NLA_U32 },
 	[BLKTAP_A_DEVID]	= { .type = NLA_U32 },
+	[BLKTAP_A_COOKIE]	= { .type = NLA_U32 },
 	[BLKTAP_A_ERROR]	= NLA_POLICY_MAX(NLA_U32, MAX_ERRNO),
 	[BLKTAP_A_TEXT]		= { .type = NLA_NUL_STRING, .len = 1023 },
 };
@@ -185,7 +186,7 @@ static int fill_tap(struct sk_buff *skb, struct blktap *tap, u32 portid,
 		return -EMSGSIZE;
 	if (cb)
 		genl_dump_check_consistent(cb, head);
-	/* A forced close holds the lock for as long as storage takes. */
+	/* A disk is removed under the lock: that takes a while. */
 	if (mutex_lock_killable(&tap->lock)) {
 		genlmsg_cancel(skb, head);
 		return -EINTR;

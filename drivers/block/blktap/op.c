@@ -375,6 +375,11 @@ static int op_close_force(struct blktap_op *op)
 
 	tap_ring_kill(tap);
 	flush_work(&tap->detach);
+	err = blktap_disk_kill(tap, op->deadline);
+	if (err)
+		return op_fail(op, err,
+			       "tap %u: a file beneath does not end its I/O: close it again when it does",
+			       tap->minor);
 	mutex_lock(&tap->lock);
 	err = blktap_disk_remove(tap, true);
 	mutex_unlock(&tap->lock);

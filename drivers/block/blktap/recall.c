@@ -49,39 +49,43 @@ static int direct_withdraw(struct blktap *tap, u64 first, u64 last)
 static bool trim_claim(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 		       u64 last)
 {
-	struct tap_direct *direct = tap->direct;
+	struct tap_ring *ring = &tap->ring;
 	bool mine;
 
-	spin_lock(&direct->gate_lock);
-	mine = !direct->trim;
+	spin_lock(&ring->lock);
+	mine = !ring->trimming;
+	ring->trimming = true;
+	if (!mine) {
+		/* For what the tapdisk does for another one. */
+		if (!cmd->since)
+			cmd->since = jiffies ?: 1;
+		list_add_tail(&cmd->node, &ring->trims);
+		tap_recover_watch(tap);
+	}
+	spin_unlock(&ring->lock);
 	if (mine)
-		direct->trim = cmd;
-	else
-		list_add_tail(&cmd->node, &direct->trims);
-	spin_unlock(&direct->gate_lock);
-	if (mine)
-		tap_layout_hold(&direct->layout, first, last);
+		tap_layout_hold(&tap->direct->layout, first, last);
 	return mine;
 }
 
 /* Ends the hold, and gives the next TRIM its turn. */
 static void trim_release(struct blktap *tap)
 {
-	struct tap_direct *direct = tap->direct;
+	struct tap_ring *ring = &tap->ring;
 	struct tap_cmd *next;
 
-	tap_layout_unhold(&direct->layout);
-	spin_lock(&direct->gate_lock);
-	direct->trim = NULL;
-	next = list_first_entry_or_null(&direct->trims, struct tap_cmd, node);
+	tap_layout_unhold(&tap->direct->layout);
+	spin_lock(&ring->lock);
+	ring->trimming = false;
+	next = list_first_entry_or_null(&ring->trims, struct tap_cmd, node);
 	if (next)
 		list_del_init(&next->node);
-	spin_unlock(&direct->gate_lock);
+	spin_unlock(&ring->lock);
 	if (next)
-		queue_work(direct->wait_wq, &next->work);
+		queue_work(tap->direct->wait_wq, &next->work);
 	/* Those that were held. */
 	tap_ring_pump(tap);
-	tap_ring_kick(&tap->ring);
+	tap_ring_kick(ring);
 }
 
 /**
@@ -147,6 +151,27 @@ void tap_trim_end(struct blktap *tap, struct tap_cmd *cmd)
 	trim_release(tap);
 }
 
+/**
+ * tap_trim_late - the tapdisk has, or will never have, done a TRIM too late
+ * @tap: the tap, in layout mode
+ *
+ * The discard has ended; what its range was held for is over now. Context:
+ * tap_ring.lock, before the slot is given back: that keeps the disk.
+ */
+void tap_trim_late(struct blktap *tap)
+{
+	lockdep_assert_held(&tap->ring.lock);
+	queue_work(tap->direct->wait_wq, &tap->direct->release_trim);
+}
+
+void tap_trim_release(struct work_struct *work)
+{
+	struct tap_direct *direct = container_of(work, struct tap_direct,
+						 release_trim);
+
+	trim_release(direct->tap);
+}
+
 /* The tapdisk knows of its end, or never will. Context: tap_ring.lock. */
 void tap_recall_told(struct tap_recall *recall)
 {
@@ -175,6 +200,7 @@ static void recall_work(struct work_struct *work)
 	spin_unlock(&tap->ring.lock);
 	tap_ring_pump(tap);
 	tap_ring_kick(&tap->ring);
+	tap_direct_job_done(tap);
 }
 
 static bool recall_count(struct tap_ring *ring)
@@ -227,6 +253,7 @@ int tap_recall_start(struct blktap *tap, const struct blktap_recall *arg)
 	recall->first = arg->sector;
 	recall->last = arg->sector + arg->nr_sectors - 1;
 	tap_layout_drop(&direct->layout, recall->first, recall->last);
+	atomic_inc(&direct->jobs);
 	queue_work(direct->wait_wq, &recall->work);
 	return 0;
 }

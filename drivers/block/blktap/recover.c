@@ -61,6 +61,7 @@ void tap_recover_restart(struct tap_ring *ring)
 
 	lockdep_assert_held(&ring->lock);
 	restart_list(&ring->waiting);
+	restart_list(&ring->trims);
 	if (ring->commit)
 		ring->commit->since = jiffies;
 	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
@@ -83,7 +84,7 @@ static void lost_take(struct blktap *tap, struct tap_slot *slot,
 {
 	struct tap_ring *ring = &tap->ring;
 
-	tap_ended_take(ring, slot, lost);
+	tap_ended_take(tap, slot, lost);
 	if (lost->rq)
 		rq_cmd(lost->rq)->again = true;
 	if (!lost->commit)
@@ -121,7 +122,7 @@ void tap_recover_post(struct blktap *tap, struct tap_slot *slot)
 	spin_lock(&ring->lock);
 	failed = ring->failed;
 	if (failed)
-		tap_ended_take(ring, slot, &lost);
+		tap_ended_take(tap, slot, &lost);
 	else
 		lost_take(tap, slot, &lost);
 	tap_ring_done(tap, slot);
@@ -194,7 +195,7 @@ void tap_recover_abort(struct blktap *tap)
 
 		if (slot->state != SLOT_POSTED)
 			continue;
-		tap_ended_take(ring, slot, &posted[nr++]);
+		tap_ended_take(tap, slot, &posted[nr++]);
 		ring->bereft = true;
 		ring->owned++;
 		tap_ring_done(tap, slot);
@@ -229,7 +230,7 @@ void tap_recover_abort(struct blktap *tap)
  * @op: what that is
  * @sector: and where
  * @waiting: tap_cmds that end, which had no slot
- * @parked: tap_cmds that end, which waited for a LAYOUTGET
+ * @parked: tap_cmds that end, which waited for another one's LAYOUTGET or TRIM
  * @rqs: the requests of which posted parts end
  * @nr: how many
  * @commit: the LAYOUTCOMMIT that ends, or NULL
@@ -280,18 +281,16 @@ static void watch_list(struct watch *w, struct list_head *cmds, u8 op,
 	}
 }
 
-/* Its end lets grants in whose blocks the tapdisk may still be giving back. */
-static bool trim_holds(const struct tap_slot *slot)
-{
-	return slot->op == BLKTAP_OP_TRIM &&
-	       rq_cmd(slot->rq)->trim == TRIM_POSTED;
-}
-
-/* Its request ends, and the tapdisk still has it: it may be done at any time. */
+/*
+ * Its request ends, and the tapdisk still has it: it may be done at any time. In
+ * layout mode a TRIM's range stays held, until tap_ended_take() finds the slot.
+ */
 static void slot_abandon(struct tap_ring *ring, struct tap_slot *slot)
 {
-	if (slot->op == BLKTAP_OP_TRIM)
+	if (slot->op == BLKTAP_OP_TRIM) {
 		slot->len = blk_rq_bytes(slot->rq);
+		rq_cmd(slot->rq)->trim = TRIM_DONE;
+	}
 	slot->late = slot->op == BLKTAP_OP_WRITE || slot->op == BLKTAP_OP_TRIM;
 	ring->nr_late += slot->late;
 	slot->rq = NULL;
@@ -335,7 +334,7 @@ static void watch_slot(struct watch *w, struct tap_ring *ring,
 		slot->commit = NULL;
 		ring->commit = NULL;
 	} else if (slot->rq && watch_one(w, rq_cmd(slot->rq)->since, slot->op,
-					 slot->sector) && !trim_holds(slot)) {
+					 slot->sector)) {
 		w->rqs[w->nr++] = slot->rq;
 		slot_abandon(ring, slot);
 	}
@@ -354,6 +353,7 @@ static void watch_ring(struct watch *w, struct tap_ring *ring)
 		if (ring->slots[i].state == SLOT_POSTED)
 			watch_slot(w, ring, &ring->slots[i]);
 	watch_list(w, &ring->waiting, 0, &w->waiting, &ring->nr_waiting);
+	watch_list(w, &ring->trims, BLKTAP_OP_TRIM, &w->parked, NULL);
 	if (ring->commit && !ring->commit->posted &&
 	    watch_one(w, ring->commit->since, BLKTAP_OP_LAYOUTCOMMIT, 0))
 		swap(w->commit, ring->commit);

@@ -234,13 +234,15 @@ static void count_posted(struct tap_counters *count, const struct tap_slot *slot
 
 /**
  * tap_ended_take - take from a slot what it was for, to end it without the lock
- * @ring: the slot's, locked
+ * @tap: the tap, its ring locked
  * @slot: the slot, owned by the kernel or about to be
  * @ended: filled in
  */
-void tap_ended_take(struct tap_ring *ring, struct tap_slot *slot,
+void tap_ended_take(struct blktap *tap, struct tap_slot *slot,
 		    struct tap_ended *ended)
 {
+	struct tap_ring *ring = &tap->ring;
+
 	lockdep_assert_held(&ring->lock);
 	ended->rq = slot->rq;
 	ended->commit = NULL;
@@ -253,6 +255,8 @@ void tap_ended_take(struct tap_ring *ring, struct tap_slot *slot,
 		ring->commit = NULL;
 	} else if (slot->op == BLKTAP_OP_RECALLED) {
 		tap_recall_told(slot->recall);
+	} else if (slot->op == BLKTAP_OP_TRIM && slot->late && tap->direct) {
+		tap_trim_late(tap);
 	}
 }
 
@@ -616,7 +620,7 @@ static const char *end_responses(struct blktap *tap, struct ring_response *done,
 	}
 	spin_lock(&ring->lock);
 	for (i = 0; i < nr; i++) {
-		tap_ended_take(ring, done[i].slot, &done[i].ended);
+		tap_ended_take(tap, done[i].slot, &done[i].ended);
 		tap_ring_done(tap, done[i].slot);
 	}
 	spin_unlock(&ring->lock);

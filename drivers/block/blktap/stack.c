@@ -30,6 +30,12 @@ bool tap_stack_is_on(struct file *file)
 	return tap_under(file);
 }
 
+/* On that one's own disk? */
+bool tap_stack_is_own(struct blktap *tap, struct file *file)
+{
+	return tap_under(file) == tap;
+}
+
 /**
  * tap_stack_push - a tap is to stand on a file
  * @tap: the tap

@@ -218,7 +218,7 @@ const char *tap_upcall_granted(struct blktap *tap, struct tap_slot *slot,
 	if (nr_extents > BLKTAP_EXTENTS_MAX)
 		return "granted more extents than there is room for";
 	if (tap_layout_shrink(&direct->layout))
-		queue_work(direct->wait_wq, &direct->sync);
+		tap_direct_sync_soon(tap);
 	mutex_lock(&direct->scratch_lock);
 	why = take_extents(tap, slot, nr_extents);
 	if (!why && !tap_fault(TAP_FAULT_GRANT)) {

@@ -15,12 +15,13 @@
 #define CLEAR_RETRY	(10 * HZ)	/* after a free that failed */
 
 /*
- * Protects the list, and all of a vbd that is blktap's. Held for short, since
+ * Protects the list, the cookies, and all of a vbd that is blktap's. Held for short, since
  * backends come here from a thread that all their devices share; no other lock of
  * the driver is taken under it.
  */
 static DEFINE_MUTEX(vbds_lock);
 static LIST_HEAD(vbds);
+static u32 last_cookie;
 
 /* What is allocated under it does not wait for I/O either: that may be a tap's. */
 static unsigned int lock_vbds(void)
@@ -173,6 +174,8 @@ int blktap_vbd_add(struct blktap_vbd *vbd)
 	noio = lock_vbds();
 	if (!vbd->gone) {
 		list_add_tail(&vbd->node, &vbds);
+		last_cookie = (last_cookie + 1) ?: 1;
+		vbd->cookie = last_cookie;
 		if (vbd->image)
 			blktap_netlink_vbd_event(BLKTAP_EVENT_VBD_WANTED, vbd);
 		err = 0;
@@ -240,13 +243,14 @@ void blktap_vbd_del(struct blktap_vbd *vbd)
 EXPORT_SYMBOL_GPL(blktap_vbd_del);
 
 /* One that waits for an answer. */
-static struct blktap_vbd *find_asking(u32 domid, u32 devid)
+static struct blktap_vbd *find_asking(const struct blktap_vbd_id *id)
 {
 	struct blktap_vbd *vbd;
 
 	lockdep_assert_held(&vbds_lock);
 	list_for_each_entry(vbd, &vbds, node)
-		if (vbd->domid == domid && vbd->devid == devid &&
+		if (vbd->domid == id->domid && vbd->devid == id->devid &&
+		    (!id->cookie || vbd->cookie == id->cookie) &&
 		    vbd->image && !vbd->answered)
 			return vbd;
 	return NULL;
@@ -254,21 +258,20 @@ static struct blktap_vbd *find_asking(u32 domid, u32 devid)
 
 /**
  * blktap_vbd_made - a tap was made for a guest's disk
- * @domid: the guest
- * @devid: which of its disks
+ * @id: the disk
  * @tap: the tap, new; it goes with the vbd from now on
  *
  * Takes the place of one that was made before, which nobody has finished.
- * Return: 0, or -ENOENT where no vbd of these numbers asks for a tap.
+ * Return: 0, or -ENOENT where no such vbd asks for a tap.
  */
-int blktap_vbd_made(u32 domid, u32 devid, struct blktap *tap)
+int blktap_vbd_made(const struct blktap_vbd_id *id, struct blktap *tap)
 {
 	struct blktap_vbd *vbd;
 	int err = -ENOENT;
 	unsigned int noio;
 
 	noio = lock_vbds();
-	vbd = find_asking(domid, devid);
+	vbd = find_asking(id);
 	if (vbd) {
 		untie(vbd);
 		WRITE_ONCE(tap->autoclear, true);
@@ -280,15 +283,15 @@ int blktap_vbd_made(u32 domid, u32 devid, struct blktap *tap)
 
 /**
  * blktap_vbd_answer - say how the making of a tap has ended
- * @domid: the guest
- * @devid: which of its disks
+ * @id: the disk
  * @err: 0, or a negative errno: its tap, if there is one, is given up
  * @text: why, or NULL
  *
  * Return: 0; -ENOENT where no such vbd asks for a tap; -ENODEV where its tap has
  * no disk.
  */
-int blktap_vbd_answer(u32 domid, u32 devid, int err, const char *text)
+int blktap_vbd_answer(const struct blktap_vbd_id *id, int err,
+		      const char *text)
 {
 	struct blktap_vbd *vbd;
 	unsigned int noio;
@@ -296,7 +299,7 @@ int blktap_vbd_answer(u32 domid, u32 devid, int err, const char *text)
 	int ret = 0;
 
 	noio = lock_vbds();
-	vbd = find_asking(domid, devid);
+	vbd = find_asking(id);
 	if (!vbd)
 		ret = -ENOENT;
 	else if (err)

@@ -23,6 +23,7 @@ struct device;
  *	could not be: @err is a negative errno, @text says why or is NULL. May not
  *	sleep for long nor call any of these functions.
  * @node: in the list of all; this and the rest is blktap's
+ * @cookie: not 0, and another one than of any vbd that had its numbers before
  * @tap: the tap that it is tied to, referenced, or NULL
  * @answered: @answer was called, or need not be: it was given another tap
  * @gone: blktap_vbd_del() was called
@@ -40,6 +41,7 @@ struct blktap_vbd {
 		       const char *text);
 
 	struct list_head node;
+	u32 cookie;
 	struct blktap *tap;
 	bool answered;
 	bool gone;

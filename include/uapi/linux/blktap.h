@@ -484,7 +484,7 @@ enum blktap_cmd {
 	BLKTAP_CMD_RECOVER,	/* MINOR PID [TIMEOUT]: have it serve an orphan; DONE */
 	BLKTAP_CMD_SET,		/* MINOR [REQUEST_TIMEOUT] [ON_TIMEOUT] */
 	BLKTAP_CMD_VBD_GET,	/* dump: all guests' disks that are known */
-	BLKTAP_CMD_VBD_SET,	/* DOMID DEVID [ERROR TEXT]: its tap is made, or not */
+	BLKTAP_CMD_VBD_SET,	/* DOMID DEVID [COOKIE] [ERROR TEXT]: its tap is made, or not */
 
 	__BLKTAP_CMD_MAX,
 	BLKTAP_CMD_MAX = __BLKTAP_CMD_MAX - 1
@@ -520,6 +520,7 @@ enum blktap_attr {
 	BLKTAP_A_DOMID,		/* u32: a guest */
 	BLKTAP_A_DEVID,		/* u32: which of its disks */
 	BLKTAP_A_VBD,		/* nest of DOMID and DEVID: is on this tap; many */
+	BLKTAP_A_COOKIE,	/* u32: tells a disk from the next one of its numbers */
 
 	__BLKTAP_A_MAX,
 	BLKTAP_A_MAX = __BLKTAP_A_MAX - 1
@@ -591,7 +592,7 @@ enum blktap_event {
 	BLKTAP_EVENT_STALLED,		/* MINOR TEXT: what waits, and for how long */
 	BLKTAP_EVENT_NO_SPACE,		/* MINOR TEXT: writes wait for space */
 	BLKTAP_EVENT_GOES_ON,		/* MINOR: it is not stalled, there is space */
-	BLKTAP_EVENT_VBD_WANTED,	/* DOMID DEVID NAME [RDONLY]: make a tap */
+	BLKTAP_EVENT_VBD_WANTED,	/* DOMID DEVID COOKIE NAME [RDONLY]: make a tap */
 	BLKTAP_EVENT_VBD_ADDED,		/* DOMID DEVID MINOR: it is on this tap */
 	BLKTAP_EVENT_VBD_REMOVED,	/* DOMID DEVID [MINOR]: no longer, or gone */
 };

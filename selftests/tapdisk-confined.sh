@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The tapdisk that serves a disk has what it needs for that, and no more.
 . "$(dirname "$0")/lib/blktap.sh"
+. "$(dirname "$0")/lib/recovery.sh"
 
 # status FIELD: of the tapdisk.
 status() {
@@ -65,6 +66,56 @@ test_images_of_other_users() {
 	tap_create "vhd:$DIR/theirs/d.vhd"
 	dd if=/dev/zero of="$DEV" bs=4k count=1 oflag=direct status=none
 	tap_destroy "$MINOR"
+}
+
+IMAGES=/etc/blktap/images
+
+restrict() { # LINE...
+	mkdir -p "${IMAGES%/*}"
+	defer rm -rf "${IMAGES%/*}"
+	printf '%s\n' "$@" >"$IMAGES"
+}
+
+has_landlock() {
+	# System calls that are not there have their names all the same.
+	grep -qw landlock_put_ruleset /proc/kallsyms
+}
+
+# With I/O by the kernel, which opens the files anew, with a snapshot, and a recovery.
+test_images_are_only_where_the_administrator_says() {
+	has_landlock || return 0
+	local said
+
+	mkdir "$DIR/images" "$DIR/other"
+	make_dynamic "$DIR/images/d.vhd" 8
+	make_dynamic "$DIR/other/d.vhd" 8
+	make_raw "$DIR/single.img" 1
+	restrict "# folders and files" "$DIR/images" "" "$DIR/not there" "$DIR/single.img"
+	tap_create "vhd:$DIR/images/d.vhd"
+	dd if=/dev/urandom of="$DEV" bs=64k count=4 oflag=direct conv=fsync status=none
+	make_child "$DIR/images/o.vhd" "$DIR/other/d.vhd"
+	tap-ctl pause -p "$PID" -m "$MINOR"
+	make_child "$DIR/images/c.vhd" "$DIR/images/d.vhd"
+	tap-ctl unpause -p "$PID" -m "$MINOR" -a "vhd:$DIR/images/c.vhd"
+	kill_tapdisk "$MINOR"
+	tap-ctl recover -m "$MINOR"
+	dd if=/dev/urandom of="$DEV" bs=64k count=4 oflag=direct conv=fsync status=none
+	tap_destroy "$MINOR"
+	tap_create "aio:$DIR/single.img"
+	tap_destroy "$MINOR"
+	for said in "vhd:$DIR/other/d.vhd" "vhd:$DIR/images/o.vhd" "aio:/etc/passwd" \
+			"aio:/proc/sys/kernel/core_pattern"; do
+		said=$(tap-ctl create -a "$said" 2>&1) && fail "it can be opened: $said"
+		expect_match "$said" ".*Permission denied.*" "what tap-ctl says"
+	done
+}
+
+test_a_restriction_that_can_not_be_had_is_an_error() {
+	local said
+
+	if has_landlock; then restrict "images"; else restrict "$DIR"; fi
+	said=$(tap-ctl spawn 2>&1) && fail "it starts: $said"
+	expect_match "$said" ".*$IMAGES.*" "what tap-ctl says"
 }
 
 run_tests "$@"

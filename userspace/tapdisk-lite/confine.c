@@ -180,6 +180,8 @@ int confine(struct vhd_error *error)
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return deny(error, errno, "PR_SET_NO_NEW_PRIVS: %m");
-	err = drop_capabilities(error);
+	err = confine_paths(error);
+	if (!err)
+		err = drop_capabilities(error);
 	return err ? err : filter_calls(error);
 }

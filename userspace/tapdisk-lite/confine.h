@@ -17,4 +17,14 @@
  */
 int confine(struct vhd_error *error);
 
+/* Folders and files, a line each, outside of which no image may be: see tapdisk(8). */
+#define IMAGES_FILE "/etc/blktap/images"
+
+/*
+ * Where IMAGES_FILE is there: let nothing be opened but what it names, the ring's
+ * nodes, and /sys for reading. The process has no new privileges. 0, or -errno with
+ * error filled in, also where the kernel can't do that.
+ */
+int confine_paths(struct vhd_error *error);
+
 #endif

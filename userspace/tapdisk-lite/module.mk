@@ -3,8 +3,8 @@ TOOLS += build/bin/tapdisk
 tapdisk-engine := $(addprefix userspace/tapdisk-lite/,aio.c image.c image-aio.c \
 	image-vhd.c loop.c util.c vhd-alloc.c vhd-bitmap.c vhd-commit.c vhd-flush.c \
 	vhd-keep.c vhd-layout.c vhd-lookup.c vhd-release.c vhd-request.c vhd-trim.c)
-tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,confine.c control.c \
-	main.c ring.c stats.c supervise.c tap.c) $(tap-ctl-client)
+tapdisk-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,confine.c \
+	confine-paths.c control.c main.c ring.c stats.c supervise.c tap.c) $(tap-ctl-client)
 tapdisk-libs := -laio -lcap-ng -ljson-c -lseccomp -luuid -lnl-genl-3 -lnl-3
 tapdisk-pkgs := libnl-genl-3.0 libnl-3.0
 UNITS += userspace/tapdisk-lite/tapdisk-supervise.service
@@ -39,7 +39,7 @@ build/selftests/unit-tapdisk-trim: $(unit-tapdisk-trim-src:%.c=build/%.o) build/
 
 TEST_PROGS += build/selftests/unit-tapdisk-confine
 unit-tapdisk-confine-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,confine.c \
-	test/guest.c test/kernel.c test/unit-tapdisk-confine.c)
+	confine-paths.c test/guest.c test/kernel.c test/unit-tapdisk-confine.c)
 unit-tapdisk-confine-libs := -laio -lcap-ng -lcmocka -lseccomp -luuid
 build/selftests/unit-tapdisk-confine: $(unit-tapdisk-confine-src:%.c=build/%.o) \
 	build/lib/libvhd.a

@@ -186,4 +186,15 @@ test_four_jobs_on_one_disk() {
 	check_vhd "$DIR/d.vhd"
 }
 
+# Else a load that goes on for many rounds would prove nothing after the first.
+test_a_round_of_writes_that_is_lost_is_seen() {
+	make_raw "$DIR/r.img" 8
+	fio_write "$DIR/r.img" 8
+	cp "$DIR/r.img" "$DIR/before.img"
+	fio_reseed
+	fio_write "$DIR/r.img" 8
+	fio_verify "$DIR/r.img" 8
+	! (fio_verify "$DIR/before.img" 8) >"$DIR/said" 2>&1 || fail "it is not"
+}
+
 run_tests "$@"

@@ -197,6 +197,7 @@ recalls_under() { # IMAGE
 	tap_create "$1"
 	{
 		fio_write "$DEV" "$MIB" --rw=randrw
+		fio_reseed
 		fio_write "$DEV" "$MIB"
 	} &
 	load=$!

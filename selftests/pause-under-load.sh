@@ -11,6 +11,7 @@ MIB=6
 start_load() {
 	(
 		while [ ! -e "$DIR/stop" ]; do
+			fio_reseed
 			fio_write "$DEV" "$MIB"
 		done
 	) >"$DIR/load" 2>&1 &

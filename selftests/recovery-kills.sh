@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# timeout: 300 + 4 * STRESS_KILLS
 # A tapdisk that is killed again and again under load, and a supervisor: no I/O fails,
 # and nothing is read but what was written.
 #

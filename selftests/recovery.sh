@@ -329,6 +329,7 @@ test_handover_beside_a_supervisor() {
 	done
 	touch "$DIR/stop"
 	wait "$load" || fail "$(<"$DIR/load")"
+	fio_verify "$DEV" "$MIB"
 	[ "$(pgrep -cx tapdisk)" = 2 ] || fail "tapdisks: $(pgrep -ax tapdisk)"
 	supervisor_down "$SUPERVISOR"
 	tap_destroy "$MINOR"
@@ -362,6 +363,7 @@ test_handover() {
 	done
 	touch "$DIR/stop"
 	wait "$load" || fail "$(<"$DIR/load")"
+	fio_verify "$DEV" "$MIB" --fsync=64
 	tap_destroy "$MINOR"
 	tap_destroy "$second"
 }

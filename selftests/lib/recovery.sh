@@ -92,6 +92,7 @@ kill_again() {
 # time that requests took goes to $DIR/times.
 load() { # FIO-OPTION...
 	while [ ! -e "$DIR/stop" ]; do
+		fio_reseed
 		fio_write "$DEV" "$MIB" "$@"
 		grep ' clat (' "$DIR/fio.write" >>"$DIR/times"
 	done

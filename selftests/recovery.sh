@@ -408,7 +408,7 @@ test_a_late_write_of_the_old_tapdisk_comes_before_the_next_one() {
 	dmsetup suspend --noflush --nolockfs late
 	write_file "$DIR/old" &
 	writer=$!
-	expect_waits "$writer"
+	wait_for 20 has_submitted "$PID" "$MINOR"
 	kill -KILL "$PID"
 	sleep 1
 	! has_state "$MINOR" "$ORPHANED" || fail "it counts as gone"
@@ -421,6 +421,15 @@ test_a_late_write_of_the_old_tapdisk_comes_before_the_next_one() {
 	sleep 1
 	cmp -n 4096 "$DEV" "$DIR/new" || fail "an older write has come later"
 	tap_destroy "$MINOR"
+}
+
+# A request is in the device: the tapdisk submits what it took before it answers again.
+has_submitted() { # PID MINOR
+	has_one_request "$@" && has_one_request "$@"
+}
+
+has_one_request() { # PID MINOR
+	[[ $(tap-ctl stats -p "$1" -m "$2") == *'"reqs_outstanding":1'* ]]
 }
 
 write_file() { # FILE: made of noise, to block 0

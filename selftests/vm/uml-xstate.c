@@ -2,12 +2,13 @@
 /*
  * Preloaded into User-Mode Linux 6.1. It saves 2696 bytes of a process's extended
  * processor state and hands the same number back to PTRACE_SETREGSET, but the
- * host takes nothing but the size of its own CPU's state: more than that where there
- * is AMX. What is missing here are components that no guest process can have in use
- * (they must be asked for by arch_prctl), so their initial state, zero, is right.
+ * host takes nothing but the size of its own CPU's state. That is more where there is
+ * AMX: what is missing are components that no guest process can have in use (they must
+ * be asked for by arch_prctl), so their initial state, zero, is right. It is less where
+ * the CPU lays its components out closer, as AMD's do: PTRACE_GETREGSET has filled no
+ * more than that, and the rest means nothing.
  */
 #include <elf.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -29,11 +30,7 @@ static long set_xstate(long pid, const struct iovec *given)
 		host_size = iov.iov_len;
 		memset(state, 0, sizeof(state));
 	}
-	if (given->iov_len > host_size) {
-		errno = EINVAL;
-		return -1;
-	}
-	memcpy(state, given->iov_base, given->iov_len);
+	memcpy(state, given->iov_base, given->iov_len < host_size ? given->iov_len : host_size);
 	iov.iov_len = host_size;
 	return syscall(SYS_ptrace, PTRACE_SETREGSET, pid, NT_X86_XSTATE, &iov);
 }

@@ -429,7 +429,7 @@ has_submitted() { # PID MINOR
 }
 
 has_one_request() { # PID MINOR
-	[[ $(tap-ctl stats -p "$1" -m "$2") == *'"reqs_outstanding":1'* ]]
+	[[ $(tap-ctl stats -p "$1" -m "$2") == *'"reqs_outstanding": 1'* ]]
 }
 
 write_file() { # FILE: made of noise, to block 0

@@ -167,4 +167,41 @@ test_a_terminated_tapdisk_with_an_open_disk() {
 	tap_destroy "$MINOR"
 }
 
+# The image's device: a mapping of $DIR/dev.img, whose writes can be made to fail.
+storage_up() { # MIB
+	export DM_DISABLE_UDEV=1
+	modprobe -q -a loop dm-mod || true
+	make_raw "$DIR/dev.img" "$1"
+	LOOP=$(losetup --show -f "$DIR/dev.img")
+	defer losetup -d "$LOOP"
+	SECTORS=$(($1 * 2048))
+	dmsetup create trouble --table "0 $SECTORS linear $LOOP 0"
+	defer dmsetup remove --retry trouble
+}
+
+storage_is() { # TARGET
+	dmsetup suspend --noflush --nolockfs trouble
+	dmsetup load trouble --table "0 $SECTORS $1"
+	dmsetup resume trouble
+}
+
+# The bits of what was written are in the tapdisk's memory until a flush.
+test_a_close_that_can_not_flush_keeps_the_disk() {
+	storage_up 32
+	make_dynamic "$DIR/p.vhd" 8
+	make_child /dev/mapper/trouble "$DIR/p.vhd"
+	tap_create vhd:/dev/mapper/trouble
+	dd if=/dev/urandom of="$DIR/data" bs=64k count=32 status=none
+	dd if="$DIR/data" of="$DEV" bs=64k oflag=direct status=none
+	storage_is error
+	expect_fail 5 "flushing" tap-ctl close -m "$MINOR"
+	[ -b "$DEV" ] || fail "the disk has gone"
+	storage_is "linear $LOOP 0"
+	cmp -n $((2048 * 1024)) "$DIR/data" "$DEV" || fail "it is not served any more"
+	tap_destroy "$MINOR"
+	tap_create vhd:/dev/mapper/trouble
+	cmp -n $((2048 * 1024)) "$DIR/data" "$DEV" || fail "what was written is lost"
+	tap_destroy "$MINOR"
+}
+
 run_tests "$@"

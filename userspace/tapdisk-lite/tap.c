@@ -289,13 +289,6 @@ int tap_quiesce(struct tap *tap, const struct blktap_order *order, struct vhd_er
 		return deny(error, EBUSY, "minor %u: still busy with an order before this one",
 			    tap->minor);
 
-	if (order->op != BLKTAP_ORDER_PAUSE && tap->has_disk) {
-		if (ioctl(tap->source.fd, BLKTAP_IOCTL_REMOVE_DEVICE))
-			return deny(error, errno, "minor %u: removing the disk: %s", tap->minor,
-				    strerror(errno));
-		tap->has_disk = false;
-	}
-
 	tap->order = (struct tap_order){
 		.state = ORDER_DRAIN,
 		.id = order->id,
@@ -354,31 +347,67 @@ static void pause_end(struct tap *tap, int err, const char *text)
 		pause_undo(tap, name, rdonly);
 }
 
-static void order_end(struct tap *tap)
+static int order_verdict(const struct tap *tap, struct vhd_error *error)
+{
+	const struct tap_order *order = &tap->order;
+
+	if (order->err)
+		return deny(error, -order->err, "%s: flushing: %s", tap->image->name,
+			    strerror(-order->err));
+	if (order->op == BLKTAP_ORDER_PAUSE && tap->in_flight)
+		return deny(error, EAGAIN, "minor %u: requests came while pausing", tap->minor);
+	return 0;
+}
+
+static int remove_device(struct tap *tap, struct vhd_error *error)
+{
+	if (ioctl(tap->source.fd, BLKTAP_IOCTL_REMOVE_DEVICE))
+		return deny(error, errno, "minor %u: removing the disk: %s", tap->minor,
+			    strerror(errno));
+	tap->has_disk = false;
+	return 0;
+}
+
+static void order_answer(struct tap *tap, int err, const char *text)
 {
 	struct tapdisk *tapdisk = tap->tapdisk;
 	struct tap_order order = tap->order;
-	struct vhd_error error = { "" };
-
-	if (order.err)
-		deny(&error, -order.err, "%s: flushing: %s", tap->image->name,
-		     strerror(-order.err));
-	else if (tap->in_flight)
-		order.err = deny(&error, EAGAIN, "minor %u: requests came while pausing",
-				 tap->minor);
-	if (order.err)
-		syslog(LOG_ERR, "%s", error.text);
 
 	tap->order.state = ORDER_NONE;
+	if (err)
+		syslog(LOG_ERR, "%s", text);
 	if (order.op == BLKTAP_ORDER_PAUSE) {
-		pause_end(tap, order.err, error.text);
+		pause_end(tap, err, text);
 		return;
 	}
-	/* The disk is gone, and the image with it, whatever the flush has said. */
-	close_image(tap);
-	if (order.op == BLKTAP_ORDER_DETACH)
-		detach(tap);
-	control_answer(tapdisk, order.id, order.err, error.text);
+	/* A disk that is still there is served as before. */
+	if (!tap->has_disk) {
+		close_image(tap);
+		if (order.op == BLKTAP_ORDER_DETACH)
+			detach(tap);
+	}
+	control_answer(tapdisk, order.id, err, text);
+}
+
+/*
+ * All is in the image, and only now the disk is given up: until then the next tapdisk
+ * could have taken over what this one has in memory. True if requests came meanwhile:
+ * what they have left in memory is to be flushed, too.
+ */
+static bool order_end(struct tap *tap)
+{
+	struct vhd_error error = { "" };
+	int err = order_verdict(tap, &error);
+
+	if (!err && tap->order.op != BLKTAP_ORDER_PAUSE && tap->has_disk) {
+		err = remove_device(tap, &error);
+		if (!err && tap->order.seen != tap->stats.requests) {
+			tap->order.state = ORDER_DRAIN;
+			return true;
+		}
+	}
+	order_answer(tap, err, error.text);
+	return false;
 }
 
 bool tap_order_advance(struct tap *tap)
@@ -389,17 +418,14 @@ bool tap_order_advance(struct tap *tap)
 	case ORDER_DRAIN:
 		if (tap->in_flight || (image && image->busy))
 			return false;
-		if (!image || image->rdonly || tap->order.no_flush) {
-			order_end(tap);
-			return false;
-		}
+		tap->order.seen = tap->stats.requests;
+		if (!image || image->rdonly || tap->order.no_flush)
+			return order_end(tap);
 		tap->order.state = ORDER_FLUSH;
 		image->driver->flush(image, &tap->flush);
 		return true;
 	case ORDER_END:
-		if (!image->busy)
-			order_end(tap);
-		return false;
+		return !image->busy && order_end(tap);
 	default:
 		return false;
 	}

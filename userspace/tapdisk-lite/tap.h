@@ -25,7 +25,7 @@ enum tap_order_state {
 	ORDER_NONE,
 	ORDER_DRAIN,	/* requests are in flight */
 	ORDER_FLUSH,	/* our own flush is */
-	ORDER_END,	/* nothing is: close the image and answer */
+	ORDER_END,	/* nothing is: give the disk up, close the image, and answer */
 };
 
 /* An order of the kernel that waits for I/O to end. */
@@ -34,6 +34,7 @@ struct tap_order {
 	uint64_t id;
 	uint32_t op;
 	bool no_flush;
+	uint64_t seen;	/* requests that had been taken when the flush began */
 	int err;	/* of the flush */
 };
 
@@ -97,13 +98,14 @@ int tap_resume(struct tap *tap, const struct blktap_order *order, const char *na
 void tap_undo(struct tap *tap, uint32_t op);
 
 /*
- * CLOSE, PAUSE and DETACH wait for requests in flight, and flush. When this
- * returns 0, tap_order_advance() will answer.
+ * CLOSE, PAUSE and DETACH wait for requests in flight, and flush; then all but PAUSE
+ * give the disk up, which stays and is served as before where one of that fails. When
+ * this returns 0, tap_order_advance() will answer.
  */
 int tap_quiesce(struct tap *tap, const struct blktap_order *order, struct vhd_error *error);
 
 /*
- * Go on with the order that waits, if it can. True if that has queued I/O. The
+ * Go on with the order that waits, if it can. True if it is to be asked again. The
  * tap is gone when this has ended a DETACH. Not from a completion.
  */
 bool tap_order_advance(struct tap *tap);

@@ -343,6 +343,106 @@ test_a_snapshot_of_a_fixed_or_raw_image_is_recovered() {
 	recover_child_of "aio:$DIR/r.img" -m
 }
 
+# A child on storage that can't give space back, of a disk that has discards.
+test_a_snapshot_that_can_not_discard_is_recovered() {
+	local loop
+
+	export DM_DISABLE_UDEV=1
+	modprobe -q -a loop dm-mod || true
+	make_raw "$DIR/r.img" 32
+	loop=$(losetup --show -f "$DIR/r.img")
+	defer losetup -d "$loop"
+	echo 0 >"/sys/block/${loop##*/}/queue/discard_max_bytes"
+	make_dynamic "$DIR/d.vhd" 8
+	up "vhd:$DIR/d.vhd" layout
+	write_disk 100 64
+	tap-ctl pause -m "$MINOR"
+	make_child "$loop" "$DIR/d.vhd"
+	tap-ctl unpause -m "$MINOR" -a "vhd:$loop"
+	kill_tapdisk "$MINOR"
+	tap-ctl recover -m "$MINOR"
+	write_disk 200 64
+	tap_destroy "$MINOR"
+}
+
+# The disk gets the new size in a pause, as it would with the first tapdisk.
+test_an_image_that_has_grown_is_recovered() {
+	local mode
+
+	for mode in ring layout; do
+		make_raw "$DIR/r.img" 8
+		up "aio:$DIR/r.img" "$mode"
+		write_disk 100 64
+		kill_tapdisk "$MINOR"
+		truncate -s 9M "$DIR/r.img"
+		tap-ctl recover -m "$MINOR"
+		expect_eq "$(blockdev --getsize64 "$DEV")" $((8 << 20)) "size as it was"
+		write_disk 100 64
+		tap-ctl pause -m "$MINOR"
+		tap-ctl unpause -m "$MINOR"
+		expect_eq "$(blockdev --getsize64 "$DEV")" $((9 << 20)) "new size"
+		write_disk $((8 * 256 + 10)) 64
+		tap_destroy "$MINOR"
+	done
+}
+
+# Its tapdisk had bits of the bitmaps in memory, which wait for the next one.
+test_an_orphan_is_not_closed_with_what_was_not_flushed() {
+	make_dynamic "$DIR/p.vhd" 8
+	make_child "$DIR/c.vhd" "$DIR/p.vhd"
+	up "vhd:$DIR/c.vhd" ring
+	dd if=/dev/urandom of="$DIR/data" bs=64k count=8 status=none
+	dd if="$DIR/data" of="$DEV" bs=64k oflag=direct status=none
+	kill_tapdisk "$MINOR"
+	expect_fail 107 "recover it" tap-ctl close -m "$MINOR"
+	tap-ctl recover -m "$MINOR"
+	dd if="$DIR/data" of="$DEV" bs=64k seek=8 oflag=direct conv=fsync status=none
+	kill_tapdisk "$MINOR"
+	tap-ctl close -m "$MINOR"
+	tap-ctl free -m "$MINOR"
+	tap_create "vhd:$DIR/c.vhd"
+	cmp -n $((512 << 10)) "$DIR/data" "$DEV"
+	cmp -n $((512 << 10)) -i 0:$((512 << 10)) "$DIR/data" "$DEV"
+	tap_destroy "$MINOR"
+}
+
+# What the old tapdisk has open, and the next one could not open, stays with the old one.
+test_no_handover_of_an_image_that_has_gone() {
+	make_raw "$DIR/r.img" 8
+	up "aio:$DIR/r.img" layout
+	mv "$DIR/r.img" "$DIR/moved.img"
+	expect_fail 2 "could not open it" tap-ctl handover -m "$MINOR"
+	make_raw "$DIR/r.img" 8
+	expect_fail 116 "another file" tap-ctl handover -m "$MINOR"
+	expect_eq "$(tap_pid "$MINOR")" "$PID" "the tapdisk"
+	write_disk 100 64
+	mv "$DIR/moved.img" "$DIR/r.img"
+	tap-ctl handover -m "$MINOR"
+	served "$MINOR" "$PID" || fail "not served: $(tap-ctl list)"
+	tap_destroy "$MINOR"
+}
+
+# One image can't be opened any more: the tapdisk's other taps go over all the same.
+test_handover_of_several_of_which_one_fails() {
+	local bad first
+
+	make_dynamic "$DIR/bad.vhd" 8
+	up "vhd:$DIR/bad.vhd" layout
+	bad=$MINOR first=$PID
+	make_raw "$DIR/r.img" 8
+	up "aio:$DIR/r.img" layout -p "$first"
+	dd if="$DIR/bad.vhd" of="$DIR/head" bs=512 count=4 status=none
+	dd if=/dev/zero of="$DIR/bad.vhd" bs=512 count=4 conv=notrunc status=none
+	expect_fail 22 "bad.vhd" tap-ctl handover -m "$bad"
+	served "$MINOR" "$first" || fail "not served: $(tap-ctl list)"
+	has_state "$bad" "$ORPHANED" || fail "no orphan: $(tap-ctl list)"
+	write_disk 100 64
+	dd if="$DIR/head" of="$DIR/bad.vhd" bs=512 count=4 conv=notrunc status=none
+	tap-ctl recover -m "$bad"
+	tap_destroy "$bad"
+	tap_destroy "$MINOR"
+}
+
 # All taps of a tapdisk go over, under load.
 test_handover() {
 	local load old second

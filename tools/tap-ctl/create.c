@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include "image.h"
 #include "orphan.h"
 #include "report.h"
+#include "signals.h"
 #include "steps.h"
 #include "tapdisk.h"
 #include "taps.h"
@@ -24,7 +24,7 @@
  * @args: what is asked for
  * @vbd: the guest's disk that it is for, or NULL
  * @name: the image
- * @signals: readable when we are asked to end, which waits until all is undone
+ * @signals: those that ask us to end, which waits until all is undone
  * @killed: we were, and have killed our tapdisk so that it does not take long
  * @minor: the tap
  * @pid: its tapdisk
@@ -35,7 +35,7 @@ struct creation {
 	const struct args *args;
 	const struct vbd_ids *vbd;
 	char *name;
-	int signals;
+	struct signals signals;
 	bool killed;
 	int minor;
 	pid_t pid;
@@ -57,7 +57,7 @@ static int order(struct creation *c, uint8_t cmd, uint32_t timeout)
 /* The last step: from here on it counts as made. */
 static int print_path(struct creation *c)
 {
-	struct pollfd fd = { .fd = c->signals, .events = POLLIN };
+	struct pollfd fd = { .fd = c->signals.fd, .events = POLLIN };
 
 	if (poll(&fd, 1, 0) > 0)
 		return -EINTR;
@@ -101,10 +101,10 @@ static int serve(struct creation *c)
 	c->pid = c->args->pid;
 	if (c->pid)
 		return attach_and_open(c, &detached);
-	err = tapdisk_spawn(&c->pid, c->signals);
+	err = tapdisk_spawn(&c->pid, c->signals.fd, c->args->timeout);
 	if (err)
 		return err;
-	client_on_interrupt(c->client, c->signals, kill_tapdisk, c);
+	client_on_interrupt(c->client, c->signals.fd, kill_tapdisk, c);
 	err = attach_and_open(c, &detached);
 	client_on_interrupt(c->client, -1, NULL, NULL);
 	if (err)
@@ -129,7 +129,6 @@ static int create(struct creation *c)
 int create_tap(const struct args *args, const struct vbd_ids *vbd)
 {
 	struct creation c = { .args = args, .vbd = vbd };
-	sigset_t ends, before;
 	int err;
 
 	err = client_open(&c.client);
@@ -139,17 +138,11 @@ int create_tap(const struct args *args, const struct vbd_ids *vbd)
 	if (err)
 		goto out_client;
 
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	sigprocmask(SIG_BLOCK, &ends, &before);
-	c.signals = signalfd(-1, &ends, SFD_CLOEXEC);
-	err = create(&c);
-	close(c.signals);
-	/* Not read from the signalfd: a signal that came meanwhile ends us here. */
-	sigprocmask(SIG_SETMASK, &before, NULL);
-
+	err = signals_hold(&c.signals);
+	if (!err) {
+		err = create(&c);
+		signals_let(&c.signals);
+	}
 	free(c.name);
 out_client:
 	client_close(c.client);

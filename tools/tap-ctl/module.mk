@@ -3,7 +3,7 @@ TOOLS += build/bin/tap-ctl
 tap-ctl-common := $(tap-ctl-client) $(addprefix tools/tap-ctl/,args.c image.c format.c)
 tap-ctl-src := $(tap-ctl-common) $(addprefix tools/tap-ctl/,main.c node.c steps.c \
 	list.c allocate.c create.c spawn.c attach.c open.c pause.c stats.c check.c pool.c \
-	monitor.c recover.c set.c serve.c)
+	monitor.c recover.c set.c serve.c signals.c)
 tap-ctl-pkgs := libnl-genl-3.0 libnl-3.0 json-c
 tap-ctl-libs := -lnl-genl-3 -lnl-3 -ljson-c
 build/bin/tap-ctl: $(tap-ctl-src:%.c=build/%.o)

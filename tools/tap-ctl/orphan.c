@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,7 +14,7 @@
 #include "tapdisk.h"
 #include "taps.h"
 
-#define ADOPT_TRIES	250	/* while something is busy */
+#define ADOPT_BUSY	5000	/* ms of tries while something is busy */
 #define ADOPT_NAP	20	/* ms between them */
 #define AWAIT_NAP	50	/* ms between looks at another's recovery */
 
@@ -35,27 +37,27 @@ int orphan_await(struct client *client, int minor, struct message *tap)
 	}
 }
 
-int orphan_kill(pid_t pid)
+int orphan_kill(int watch, pid_t pid)
 {
-	int watch = tapdisk_watch(pid), err;
-	bool ended;
-
-	if (watch < 0 && errno == ESRCH)
+	if (watch < 0)
 		return 0;
-	if (watch < 0 || syscall(SYS_pidfd_send_signal, watch, SIGKILL, NULL, 0)) {
-		err = -errno;
+	if (syscall(SYS_pidfd_send_signal, watch, SIGKILL, NULL, 0) && errno != ESRCH) {
 		report("killing tapdisk %d: %s", pid, strerror(errno));
-		if (watch >= 0)
-			close(watch);
-		return err == -ESRCH ? 0 : err;
+		return -errno;
 	}
-	ended = tapdisk_await(watch);
-	close(watch);
-	if (ended)
+	if (tapdisk_await(watch))
 		return 0;
 	report("tapdisk %d does not end: it waits for its image's storage; when it has ended, recover its taps",
 	       pid);
 	return -EBUSY;
+}
+
+void orphan_protect(void)
+{
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		report("locking memory: %s", strerror(errno));
+	/* Without the privilege nothing else is done here either. */
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 }
 
 /* Returns 1 if nobody serves the tap, 0 if somebody does, or a negative errno. */
@@ -70,42 +72,62 @@ static int is_orphan(struct client *client, int minor)
 	return err;
 }
 
-int orphan_adopt(struct client *client, int minor, pid_t pid, uint32_t timeout, bool *adopted)
+void orphan_heir_end(struct heir *heir)
+{
+	if (heir->pid && !heir->served)
+		tapdisk_stop(heir->pid, SIGKILL);
+	heir->pid = 0;
+	heir->served = 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+/* One try; a tapdisk that could not open its only image has ended, or is to. */
+static int adopt_once(struct client *client, int minor, struct heir *heir, uint32_t timeout,
+		      bool last)
+{
+	struct request rq = {
+		.cmd = BLKTAP_CMD_RECOVER, .minor = minor, .timeout = timeout,
+		.may_be_busy = !last,
+	};
+	int err = 0;
+
+	if (!heir->pid)
+		err = tapdisk_spawn(&heir->pid, heir->interrupt, timeout);
+	if (err) {
+		heir->pid = 0;
+		return err;
+	}
+	rq.pid = heir->pid;
+	err = client_order(client, &rq, NULL);
+	if (err)
+		orphan_heir_end(heir);
+	else
+		heir->served++;
+	return err;
+}
+
+int orphan_adopt(struct client *client, int minor, struct heir *heir, uint32_t timeout)
 {
 	struct timespec nap = { .tv_nsec = ADOPT_NAP * 1000000L };
-	struct request rq = {
-		.cmd = BLKTAP_CMD_RECOVER, .minor = minor, .pid = pid, .timeout = timeout,
-		.may_be_busy = true,
-	};
+	int64_t end = now_ms() + ADOPT_BUSY;
+	bool last;
 	int err;
 
-	*adopted = false;
-	for (int i = 0; i < ADOPT_TRIES; i++) {
-		rq.may_be_busy = i < ADOPT_TRIES - 1;
-		err = client_order(client, &rq, NULL);
-		if (err != -EBUSY) {
-			*adopted = !err;
+	for (;;) {
+		last = now_ms() >= end;
+		err = adopt_once(client, minor, heir, timeout, last);
+		if (err != -EBUSY || last)
 			return err;
-		}
 		err = is_orphan(client, minor);
 		if (err <= 0)
 			return err;
 		nanosleep(&nap, NULL);
 	}
-	return -EBUSY;
-}
-
-int orphan_recover(struct client *client, int minor, uint32_t timeout)
-{
-	bool adopted;
-	pid_t pid;
-	int err;
-
-	err = tapdisk_spawn(&pid, -1);
-	if (err)
-		return err;
-	err = orphan_adopt(client, minor, pid, timeout, &adopted);
-	if (!adopted)
-		tapdisk_stop(pid, SIGKILL);
-	return err;
 }

@@ -13,6 +13,14 @@
 bool orphan_is(const struct message *tap);
 
 /**
+ * orphan_protect() - have memory that does not have to come from an orphan's disk
+ *
+ * For who brings tapdisks back: what the host has written to that disk waits for them.
+ * Children, and what they execute, do not wait for such I/O either.
+ */
+void orphan_protect(void);
+
+/**
  * orphan_await() - get a tap, when no recovery of it is under way any more
  * @tap: cleared with message_free(), also after an error
  *
@@ -24,33 +32,39 @@ int orphan_await(struct client *client, int minor, struct message *tap);
 
 /**
  * orphan_kill() - kill a tapdisk for good, and wait for its end
- * @pid: the process; one that is gone is fine
+ * @watch: what tapdisk_watch() has returned for it; -1: it is gone, which is fine
+ * @pid: the process, for what is reported
  *
  * Returns 0 or a negative errno, reported; -EBUSY: it waits for its image's storage.
  */
-int orphan_kill(pid_t pid);
+int orphan_kill(int watch, pid_t pid);
 
 /**
- * orphan_adopt() - have a tapdisk serve an orphan
- * @client: the connection
- * @minor: the tap
- * @pid: the tapdisk
- * @timeout: seconds; 0: the kernel's default
- * @adopted: set to whether it was this tapdisk: another may have been quicker
- *
- * Waits a moment for the files of the last tapdisk to be closed. Returns 0 or a
- * negative errno, reported.
+ * struct heir - the tapdisk that takes orphans over
+ * @pid: it, or 0: none yet
+ * @served: taps that it has taken
+ * @interrupt: once this descriptor is readable no other one is started; -1: none
  */
-int orphan_adopt(struct client *client, int minor, pid_t pid, uint32_t timeout, bool *adopted);
+struct heir {
+	pid_t pid;
+	unsigned int served;
+	int interrupt;
+};
 
 /**
- * orphan_recover() - spawn a tapdisk, and have it serve an orphan
+ * orphan_adopt() - have a tap served that is an orphan
  * @client: the connection
  * @minor: the tap
- * @timeout: seconds; 0: the kernel's default
+ * @heir: who is to; started where there is none. One that has failed gets no other tap:
+ *	if it has none at all it is ended
+ * @timeout: seconds to start and to take over; 0: the usual
  *
- * Returns 0 or a negative errno, reported; no process is left then.
+ * Another one may be quicker, which is fine. Waits a moment for the files of the last
+ * tapdisk to be closed. Returns 0 or a negative errno, reported.
  */
-int orphan_recover(struct client *client, int minor, uint32_t timeout);
+int orphan_adopt(struct client *client, int minor, struct heir *heir, uint32_t timeout);
+
+/** orphan_heir_end() - no further tap is for this one: without any it ends */
+void orphan_heir_end(struct heir *heir);
 
 #endif

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "command.h"
+#include "image.h"
 #include "orphan.h"
 #include "report.h"
+#include "signals.h"
 #include "tapdisk.h"
 #include "taps.h"
 
@@ -53,68 +57,168 @@ static int may_recover(const struct args *args, const struct message *tap)
 	return 0;
 }
 
-/* The taps of a tapdisk that is killed, all of them: they are orphans at once. */
-static int adopt_all(struct client *client, const struct taps *taps, uint32_t old, pid_t pid,
-		     const struct args *args)
+/* Has the process the file open that is there now? */
+static bool has_open(uint32_t pid, const struct stat *file)
 {
-	int err = 0, one, served = 0;
-	bool adopted;
+	char path[64];
+	struct dirent *entry;
+	bool found = false;
+	struct stat st;
+	DIR *dir;
 
-	for (size_t i = 0; i < taps->nr; i++) {
-		const struct message *tap = &taps->at[i];
-
-		if (tap->pid != old || !message_has(tap, BLKTAP_A_CAPACITY))
-			continue;
-		one = orphan_adopt(client, tap->minor, pid, args->timeout, &adopted);
-		err = err ?: one;
-		served += adopted;
-	}
-	if (!served)
-		tapdisk_stop(pid, SIGKILL);
-	return err;
+	snprintf(path, sizeof(path), "/proc/%u/fd", pid);
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT;	/* it has gone meanwhile */
+	while (!found && (entry = readdir(dir)))
+		found = !fstatat(dirfd(dir), entry->d_name, &st, 0) &&
+			st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+	closedir(dir);
+	return found;
 }
 
-/* A tap whose image nobody knows would be an orphan for good. */
-static int names_known(const struct taps *taps, uint32_t pid)
+/* What its tapdisk has open still, but can't be opened any more, would be lost with it. */
+static int may_hand_over(const struct message *tap)
 {
-	for (size_t i = 0; i < taps->nr; i++) {
-		const struct message *tap = &taps->at[i];
+	struct stat st;
+	const char *path;
 
-		if (tap->pid != pid || !message_has(tap, BLKTAP_A_CAPACITY) || tap->name)
-			continue;
+	if (!tap->name) {
 		report("tap %u: its image is not known: write type:/path to its name in sysfs",
 		       tap->minor);
 		return -ENOENT;
 	}
+	/* It has none open, or serves it no more. */
+	if (tap->state & BLKTAP_STATE_PAUSED || orphan_is(tap))
+		return 0;
+	path = image_path(tap->name);
+	if (stat(path, &st)) {
+		report("tap %u: %s: %s: the next tapdisk could not open it", tap->minor, path,
+		       strerror(errno));
+		return -errno;
+	}
+	if (!has_open(tap->pid, &st)) {
+		report("tap %u: %s is another file than its tapdisk %u has open", tap->minor, path,
+		       tap->pid);
+		return -ESTALE;
+	}
 	return 0;
 }
 
-/* Kills a tapdisk, when there is another one for all of its taps. */
-static int handover(struct client *client, const struct args *args, uint32_t old)
+/**
+ * struct succession - a tapdisk that is killed, and its taps
+ * @client: the connection
+ * @args: what is asked for
+ * @old: the process
+ * @watch: holds it, so that no other one is taken for it; -1: it has gone
+ * @heir: who gets its taps
+ */
+struct succession {
+	struct client *client;
+	const struct args *args;
+	uint32_t old;
+	int watch;
+	struct heir heir;
+};
+
+static bool is_inherited(const struct succession *s, const struct message *tap)
+{
+	return tap->pid == s->old && tap->minor != s->args->minor &&
+	       message_has(tap, BLKTAP_A_CAPACITY);
+}
+
+/* The tap that was named, and all others of its tapdisk: they are orphans at once. */
+static int adopt_all(struct succession *s, const struct taps *taps)
+{
+	int err, one;
+
+	err = orphan_adopt(s->client, s->args->minor, &s->heir, s->args->timeout);
+	for (size_t i = 0; i < taps->nr; i++) {
+		if (!is_inherited(s, &taps->at[i]))
+			continue;
+		one = orphan_adopt(s->client, taps->at[i].minor, &s->heir, s->args->timeout);
+		err = err ?: one;
+	}
+	orphan_heir_end(&s->heir);
+	return err;
+}
+
+/* The list is made as late as can be: no tap is to come to the old one any more. */
+static int replace(struct succession *s)
 {
 	struct taps taps;
-	pid_t pid;
 	int err;
 
-	err = taps_get(client, &taps);
+	err = taps_get(s->client, &taps);
 	if (err)
 		return err;
-	err = names_known(&taps, old);
-	/* It is there, and can start, before the old one goes. */
-	err = err ?: tapdisk_spawn(&pid, -1);
-	if (!err) {
-		err = orphan_kill(old);
-		if (err)
-			tapdisk_stop(pid, SIGKILL);
-		else
-			err = adopt_all(client, &taps, old, pid, args);
-	}
+	for (size_t i = 0; !err && i < taps.nr; i++)
+		if (taps.at[i].pid == s->old && message_has(&taps.at[i], BLKTAP_A_CAPACITY))
+			err = may_hand_over(&taps.at[i]);
+	err = err ?: orphan_kill(s->watch, s->old);
+	if (!err)
+		err = adopt_all(s, &taps);
 	taps_free(&taps);
+	return err;
+}
+
+/* It has gone before it was killed: its number may be another process's. */
+static int let_go(struct succession *s, const struct message *tap)
+{
+	if (s->watch >= 0)
+		close(s->watch);
+	s->watch = -1;
+	if (orphan_is(tap) && !tap->pid)
+		return 0;
+	report("tap %ld: tapdisk %u has gone meanwhile: try again", s->args->minor, s->old);
+	return -EAGAIN;
+}
+
+/* Kills a tapdisk, when there is another one for all of its taps. */
+static int handover(struct client *client, const struct args *args, uint32_t old,
+		    struct signals *signals)
+{
+	struct succession s = {
+		.client = client, .args = args, .old = old, .watch = tapdisk_watch(old),
+		.heir.interrupt = signals->fd,
+	};
+	struct message tap;
+	int err;
+
+	/* It has its number still, after we have got hold of it: it is this process. */
+	err = tap_get(client, args->minor, &tap);
+	if (!err && tap.pid != old)
+		err = let_go(&s, &tap);
+	message_free(&tap);
+	/* The next one is there, and can start, before the old one goes. */
+	err = err ?: tapdisk_spawn(&s.heir.pid, signals->fd, args->timeout);
+	if (!err) {
+		s.heir.interrupt = -1;
+		err = replace(&s);
+		orphan_heir_end(&s.heir);
+	}
+	if (s.watch >= 0)
+		close(s.watch);
+	return err;
+}
+
+/* A tapdisk that serves it no more may be there still, and have others. */
+static int recover(struct client *client, const struct args *args, const struct message *tap,
+		   struct signals *signals)
+{
+	struct heir heir = { .interrupt = signals->fd };
+	int err;
+
+	if (tap->pid)
+		return handover(client, args, tap->pid, signals);
+	err = orphan_adopt(client, args->minor, &heir, args->timeout);
+	orphan_heir_end(&heir);
 	return err;
 }
 
 static int run_recover(const struct args *args)
 {
+	struct signals signals;
 	struct client *client;
 	struct message tap;
 	int err;
@@ -125,10 +229,13 @@ static int run_recover(const struct args *args)
 	err = orphan_await(client, args->minor, &tap);
 	if (!err)
 		err = may_recover(args, &tap);
-	if (!err && tap.pid)
-		err = handover(client, args, tap.pid);
-	else if (!err)
-		err = orphan_recover(client, args->minor, args->timeout);
+	if (!err)
+		err = signals_hold(&signals);
+	if (!err) {
+		orphan_protect();
+		err = recover(client, args, &tap, &signals);
+		signals_let(&signals);
+	}
 	message_free(&tap);
 	client_close(client);
 	return err;
@@ -149,6 +256,7 @@ const struct command cmd_recover = {
 
 static int run_handover(const struct args *args)
 {
+	struct signals signals;
 	struct client *client;
 	struct message tap;
 	uint32_t pid;
@@ -166,7 +274,12 @@ static int run_handover(const struct args *args)
 	}
 	message_free(&tap);
 	if (!err)
-		err = handover(client, args, pid);
+		err = signals_hold(&signals);
+	if (!err) {
+		orphan_protect();
+		err = handover(client, args, pid, &signals);
+		signals_let(&signals);
+	}
 	client_close(client);
 	return err;
 }

@@ -27,7 +27,7 @@ static int run_spawn(const struct args *args)
 		report("spawn: not permitted: it takes CAP_SYS_ADMIN (run as root)");
 		return -EPERM;
 	}
-	err = tapdisk_spawn(&pid, -1);
+	err = tapdisk_spawn(&pid, -1, 0);
 	if (err)
 		return err;
 	err = say("%s%d\n", isatty(STDOUT_FILENO) ? "tapdisk spawned with pid " : "", pid);

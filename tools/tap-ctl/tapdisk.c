@@ -26,7 +26,7 @@
 #define SBINDIR "/usr/local/sbin"
 #endif
 
-#define READY_TIMEOUT	30	/* seconds until a tapdisk must be ready */
+#define READY_TIMEOUT	30	/* seconds until a tapdisk must be ready, if not said */
 #define STOP_TIMEOUT	5	/* seconds it gets to end by itself */
 #define READY_FD	3	/* in the child */
 
@@ -35,6 +35,7 @@
  * @pid: the process
  * @fd: where it tells how it goes
  * @interrupt: give up once this is readable; -1: never
+ * @timeout: seconds until it must be ready
  * @len: bytes that it has told
  * @line: what it has told
  * @path: the binary
@@ -43,6 +44,7 @@ struct birth {
 	pid_t pid;
 	int fd;
 	int interrupt;
+	uint32_t timeout;
 	size_t len;
 	char line[1024];
 	char path[PATH_MAX];
@@ -152,7 +154,7 @@ static int read_line(struct birth *b)
 	ssize_t n;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	end = now.tv_sec + READY_TIMEOUT;
+	end = now.tv_sec + b->timeout;
 	while (b->len < sizeof(b->line) - 1 && !memchr(b->line, '\n', b->len)) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec >= end || poll(in, 2, (end - now.tv_sec) * 1000) == 0)
@@ -206,16 +208,16 @@ static int await_ready(struct birth *b)
 	if (!err)
 		return strcmp(b->line, "ok") ? bury_failed(b) : 0;
 	if (err == -ETIMEDOUT)
-		report("tapdisk %s: not ready within %d s", b->path, READY_TIMEOUT);
+		report("tapdisk %s: not ready within %u s", b->path, b->timeout);
 	else
 		report("tapdisk %s: interrupted while it started", b->path);
 	tapdisk_stop(b->pid, SIGKILL);
 	return err;
 }
 
-int tapdisk_spawn(pid_t *pid, int interrupt)
+int tapdisk_spawn(pid_t *pid, int interrupt, uint32_t timeout)
 {
-	struct birth b = { .interrupt = interrupt };
+	struct birth b = { .interrupt = interrupt, .timeout = timeout ?: READY_TIMEOUT };
 	int fds[2], err;
 
 	err = find_binary(b.path);

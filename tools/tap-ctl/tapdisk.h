@@ -4,17 +4,19 @@
 #define TAPCTL_TAPDISK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /**
  * tapdisk_spawn() - start a tapdisk, in a session of its own
  * @pid: the process, registered with the kernel by then; a child of ours
  * @interrupt: once this descriptor is readable it is given up; -1: none
+ * @timeout: seconds that it may take; 0: 30
  *
  * The binary is $TAPDISK, else the one beside this program, else the installed
  * one. Returns 0 or a negative errno, reported; no process is left then.
  */
-int tapdisk_spawn(pid_t *pid, int interrupt);
+int tapdisk_spawn(pid_t *pid, int interrupt, uint32_t timeout);
 
 /**
  * tapdisk_watch() - get hold of any tapdisk, to wait for its end

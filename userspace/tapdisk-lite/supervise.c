@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include "../../tools/tap-ctl/orphan.h"
+#include "../../tools/tap-ctl/tapdisk.h"
 #include "../../tools/tap-ctl/taps.h"
 
 #define BACKOFF_FIRST	100	/* ms before the second try; then twice as long each time */
@@ -31,12 +31,15 @@
 #define LOOK_PERIOD	10000	/* ms in which an event that was lost is made good */
 #define STEADY		300	/* ms that a tapdisk lives if it is not at fault */
 #define QUICK_MAX	1000	/* ms to wait after one that did not */
+#define HELPERS_MAX	16	/* at a time: each starts a tapdisk */
 
 /**
  * struct ward - a tap that was an orphan
  * @link: in the list of them
  * @minor: the tap
  * @orphaned: it is one now
+ * @gone: there is no such tap any more
+ * @seen: by the look that is under way
  * @helper: the child that recovers it; 0: none
  * @due: when it is to be recovered; ms, as now()
  * @recovered: when it was, last
@@ -46,6 +49,8 @@ struct ward {
 	LIST_ENTRY(ward) link;
 	uint32_t minor;
 	bool orphaned;
+	bool gone;
+	bool seen;
 	pid_t helper;
 	int64_t due;
 	int64_t recovered;
@@ -56,11 +61,13 @@ struct ward {
  * struct supervisor - what we know
  * @events: where the kernel tells them
  * @signals: SIGCHLD, and those that end us
+ * @look_due: when all taps are to be looked at again; ms, as now()
  * @wards: taps that were orphans
  */
 struct supervisor {
 	struct client *events;
 	int signals;
+	int64_t look_due;
 	LIST_HEAD(, ward) wards;
 };
 
@@ -107,6 +114,28 @@ static void ward_orphaned(struct ward *ward)
 	syslog(LOG_WARNING, "tap %u: its tapdisk has gone", ward->minor);
 }
 
+/* One that is being helped is looked after until its helper ends. */
+static void ward_gone(struct ward *ward)
+{
+	ward->orphaned = false;
+	ward->gone = true;
+	if (ward->helper)
+		return;
+	LIST_REMOVE(ward, link);
+	free(ward);
+}
+
+static struct ward *ward_new(struct supervisor *s, uint32_t minor)
+{
+	struct ward *ward = calloc(1, sizeof(*ward));
+
+	if (!ward)
+		return NULL;	/* the next look finds it */
+	ward->minor = minor;
+	LIST_INSERT_HEAD(&s->wards, ward, link);
+	return ward;
+}
+
 /* A message_fn: an event, or a tap of a dump. */
 static int take_tap(struct message *msg, void *arg)
 {
@@ -118,24 +147,31 @@ static int take_tap(struct message *msg, void *arg)
 	if (!message_has(msg, BLKTAP_A_MINOR) || (!gone && !message_has(msg, BLKTAP_A_STATE)))
 		return 0;
 	ward = ward_find(s, msg->minor);
-	if (orphan && !ward) {
-		ward = calloc(1, sizeof(*ward));
-		if (!ward)
-			return 0;	/* the next look finds it */
-		ward->minor = msg->minor;
-		LIST_INSERT_HEAD(&s->wards, ward, link);
-	}
+	if (orphan && !ward)
+		ward = ward_new(s, msg->minor);
 	if (!ward)
 		return 0;
-	if (orphan)
+	ward->seen = true;
+	ward->gone = false;
+	if (gone)
+		ward_gone(ward);
+	else if (orphan)
 		ward_orphaned(ward);
 	else
 		ward->orphaned = false;
-	if (gone && !ward->helper) {
-		LIST_REMOVE(ward, link);
-		free(ward);
-	}
 	return 0;
+}
+
+/* Taps that were not in the dump have gone, and the event was lost. */
+static void forget_unseen(struct supervisor *s)
+{
+	struct ward *ward, *next;
+
+	for (ward = LIST_FIRST(&s->wards); ward; ward = next) {
+		next = LIST_NEXT(ward, link);
+		if (!ward->seen)
+			ward_gone(ward);
+	}
 }
 
 /* What events may not have told. */
@@ -143,21 +179,39 @@ static int look(struct supervisor *s)
 {
 	struct taps taps = { 0 };
 	struct client *client;
+	struct ward *ward;
 	int err;
 
+	s->look_due = now() + LOOK_PERIOD;
 	err = client_open(&client);
 	if (err)
 		return err;
+	LIST_FOREACH(ward, &s->wards, link)
+		ward->seen = false;
 	err = taps_dump(client, BLKTAP_CMD_GET, &taps);
 	for (size_t i = 0; !err && i < taps.nr; i++)
 		take_tap(&taps.at[i], s);
+	if (!err)
+		forget_unseen(s);
 	taps_free(&taps);
 	client_close(client);
 	return err;
 }
 
+/* One that let go of its ring and lives on may still write. */
+static int kill_former(const struct message *tap)
+{
+	int watch = tapdisk_watch((pid_t)tap->pid), err;
+
+	err = orphan_kill(watch, (pid_t)tap->pid);
+	if (watch >= 0)
+		close(watch);
+	return err;
+}
+
 static void __attribute__((noreturn)) help(uint32_t minor)
 {
+	struct heir heir = { .interrupt = -1 };
 	struct client *client;
 	struct message tap;
 	sigset_t none;
@@ -170,11 +224,11 @@ static void __attribute__((noreturn)) help(uint32_t minor)
 		_exit(-err);
 	/* Somebody may be at it already, a handover say. */
 	err = orphan_await(client, (int)minor, &tap);
-	/* One that let go of its ring and lives on may still write. */
 	if (!err && orphan_is(&tap) && tap.pid)
-		err = orphan_kill((pid_t)tap.pid);
+		err = kill_former(&tap);
 	if (!err && orphan_is(&tap))
-		err = orphan_recover(client, (int)minor, 0);
+		err = orphan_adopt(client, (int)minor, &heir, 0);
+	orphan_heir_end(&heir);
 	_exit(-err);
 }
 
@@ -191,22 +245,28 @@ static void start_helper(struct ward *ward)
 	}
 }
 
-/* Starts what is due. Returns the ms to the next that will be, LOOK_PERIOD at most. */
+/* Starts what is due. Returns the ms to what is to be done next. */
 static int start_due(struct supervisor *s)
 {
-	int64_t next = LOOK_PERIOD, left;
+	int64_t next = s->look_due - now(), left;
+	unsigned int helpers = 0;
 	struct ward *ward;
 
+	LIST_FOREACH(ward, &s->wards, link)
+		helpers += ward->helper != 0;
 	LIST_FOREACH(ward, &s->wards, link) {
-		if (!ward->orphaned || ward->helper)
+		/* The end of a helper wakes us. */
+		if (!ward->orphaned || ward->helper || helpers >= HELPERS_MAX)
 			continue;
 		left = ward->due - now();
-		if (left <= 0)
+		if (left <= 0) {
 			start_helper(ward);
-		else if (left < next)
+			helpers++;
+		} else if (left < next) {
 			next = left;
+		}
 	}
-	return (int)next;
+	return next > 0 ? (int)next : 0;
 }
 
 static void helper_ended(struct ward *ward, int status)
@@ -214,6 +274,10 @@ static void helper_ended(struct ward *ward, int status)
 	int err = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 
 	ward->helper = 0;
+	if (ward->gone) {
+		ward_gone(ward);
+		return;
+	}
 	if (!err) {
 		syslog(LOG_NOTICE, "tap %u: recovered", ward->minor);
 		ward->orphaned = false;
@@ -265,15 +329,14 @@ static int serve(struct supervisor *s)
 		n = poll(in, 2, start_due(s));
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		/* The module may be another one than that which knows of us. */
-		if (n == 0)
-			err = look(s);
-		if (!err && in[0].revents)
-			err = client_events(s->events, take_tap, s);
-		if (err == -ENOBUFS)
-			err = look(s);
-		if (in[1].revents && !take_signal(s))
+		/* A recovery's end comes before what has become of its tapdisk since. */
+		if (n > 0 && in[1].revents && !take_signal(s))
 			break;
+		if (n > 0 && in[0].revents)
+			err = client_events(s->events, take_tap, s);
+		/* The module may be another one than that which knows of us. */
+		if (err == -ENOBUFS || (!err && now() >= s->look_due))
+			err = look(s);
 	}
 	return err;
 }
@@ -294,9 +357,7 @@ int supervise(void)
 	s.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (s.signals < 0)
 		return -errno;
-	/* Memory may have to be written to a tap that waits for us. */
-	if (mlockall(MCL_CURRENT | MCL_FUTURE))
-		syslog(LOG_WARNING, "locking memory: %m");
+	orphan_protect();
 	err = client_open(&s.events);
 	if (!err) {
 		err = client_join(s.events) ?: serve(&s);

@@ -129,7 +129,8 @@ static unsigned long device_flags(const struct tap *tap)
 
 	if (image->rdonly)
 		flags |= BLKTAP_DEVICE_RDONLY;
-	if (image->trim)
+	/* A disk that has had it before keeps it; this image refuses, if it has to. */
+	if (image->trim || tap->joined)
 		flags |= BLKTAP_DEVICE_TRIM;
 	if (image->trim_zeroes)
 		flags |= BLKTAP_DEVICE_TRIM_RZ;
@@ -145,13 +146,13 @@ static unsigned long device_flags(const struct tap *tap)
 
 static int create_device(struct tap *tap, struct vhd_error *error)
 {
-	const struct image *image = tap->image;
+	struct image *image = tap->image;
 	struct blktap_params params = {
 		.capacity = image->capacity,
 		.sector_size = image->sector_size,
 		.flags = device_flags(tap),
 		.phys_block_size = image->physical_size,
-		.trim_block_size = image->trim ? image->physical_size : 0,
+		.trim_block_size = image->physical_size,
 		.block_size = image->block_size,
 	};
 
@@ -162,7 +163,9 @@ static int create_device(struct tap *tap, struct vhd_error *error)
 
 	tap->errnos = params.flags & BLKTAP_DEVICE_ERRNO;
 	tap->has_disk = true;
-	tap->disk_capacity = image->capacity;
+	/* One that has grown while nobody served it: the next resume makes the disk grow. */
+	image->capacity = params.capacity;
+	tap->disk_capacity = params.capacity;
 	tap->layout_disk = params.flags & BLKTAP_DEVICE_LAYOUT;
 	tap->grants = tap->layout_disk;
 	return 0;

@@ -99,6 +99,7 @@ struct tap_cursor {
  * @len: its length in bytes
  * @iomode: BLKTAP_IOMODE_* (LAYOUTGET)
  * @seq: the layout's when it was asked for (LAYOUTGET)
+ * @writes: tap_ring.writes when it was posted (FLUSH)
  * @parked: tap_cmds that wait for the answer (LAYOUTGET)
  * @recall: whose end is told (RECALLED)
  * @commit: who waits for the answer, or NULL: nobody any more (LAYOUTCOMMIT)
@@ -115,6 +116,7 @@ struct tap_slot {
 	unsigned int len;
 	u32 iomode;
 	u64 seq;
+	u64 writes;
 	struct list_head parked;
 	struct tap_recall *recall;
 	struct tap_commit *commit;
@@ -398,6 +400,8 @@ struct tap_counters {
  * @timeout: seconds that a request may wait for the tapdisk, 0: for ever
  * @on_timeout: enum blktap_on_timeout
  * @commit: a LAYOUTCOMMIT to be posted or under way, or NULL
+ * @writes: WRITEs and TRIMs that a tapdisk has done
+ * @flushed: how many of them a FLUSH came after
  * @trimming: a range is held for a TRIM, of a discard that may have ended
  * @trims: discards that wait for their turn to have one
  * @recalled: recalls whose end the tapdisk can be told
@@ -445,6 +449,8 @@ struct tap_ring {
 	unsigned int timeout;
 	u32 on_timeout;
 	struct tap_commit *commit;
+	u64 writes;
+	u64 flushed;
 	bool trimming;
 	struct list_head trims;
 	struct list_head recalled;
@@ -621,6 +627,7 @@ void tap_ring_join(struct blktap *tap, bool errnos);
 void tap_ring_leave(struct blktap *tap);
 void tap_ring_hold(struct blktap *tap, bool hold);
 bool tap_ring_drained(struct tap_ring *ring);
+bool tap_ring_dirty(struct tap_ring *ring);
 bool tap_ring_idle(struct tap_ring *ring);
 bool tap_ring_live(struct tap_ring *ring);
 bool tap_ring_joined(struct tap_ring *ring);

@@ -242,7 +242,8 @@ static int ioctl_create(struct blktap *tap, struct blktap_params *params)
 	return err;
 }
 
-static int ioctl_create_device(struct blktap *tap, void __user *arg)
+static int ioctl_create_device(struct blktap *tap,
+			       struct blktap_params __user *arg)
 {
 	struct blktap_params params = {};
 	size_t head = offsetof(struct blktap_params, phys_block_size);
@@ -260,15 +261,16 @@ static int ioctl_create_device(struct blktap *tap, void __user *arg)
 		size = trim;
 	else if (params.flags & BLKTAP_DEVICE_PSZ)
 		size = phys;
-	if (copy_from_user((char *)&params + head, arg + head, size - head))
+	if (copy_from_user((char *)&params + head, (char __user *)arg + head,
+			   size - head))
 		return -EFAULT;
 
 	err = ioctl_create(tap, &params);
 	if (err)
 		return err;
-	/* The disk is there, whatever happens to this word. */
-	return put_user(params.flags,
-			&((struct blktap_params __user *)arg)->flags);
+	/* The disk is there, whatever happens to these words. */
+	return put_user(params.flags, &arg->flags) ?:
+	       put_user(params.capacity, &arg->capacity);
 }
 
 static int ioctl_create_device_v1(struct blktap *tap, void __user *arg)
@@ -452,7 +454,8 @@ static long ring_ioctl_do(struct blktap *tap, unsigned int cmd,
 		tap_fault_slow();
 		return tap_ring_respond(tap);
 	case BLKTAP_IOCTL_CREATE_DEVICE:
-		return ioctl_create_device(tap, (void __user *)arg);
+		return ioctl_create_device(tap,
+					   (struct blktap_params __user *)arg);
 	case BLKTAP_IOCTL_CREATE_DEVICE_V1:
 		return ioctl_create_device_v1(tap, (void __user *)arg);
 	case BLKTAP_IOCTL_SET_PARAMS:

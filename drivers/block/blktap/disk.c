@@ -379,7 +379,7 @@ static bool disk_same(struct blktap *tap, struct blktap_params *params)
 	return params->sector_size == queue_logical_block_size(tap->disk->queue) &&
 	       !((params->flags ^ tap->flags) & BLKTAP_DEVICE_RDONLY) &&
 	       !(tap->flags & DISK_PROMISES & ~params->flags) &&
-	       (tap->paused || params->capacity == get_capacity(tap->disk));
+	       (tap->paused || params->capacity >= get_capacity(tap->disk));
 }
 
 /* The disk of a tapdisk that has gone: this one serves it from now on. */
@@ -389,8 +389,15 @@ static int disk_join(struct blktap *tap, struct blktap_params *params)
 
 	if (tap_ring_joined(&tap->ring))
 		return -EEXIST;
+	/* It was to open its image, and the one who asked for that has given up. */
+	if (tap->paused && tap->tapdisk &&
+	    !(tap->op && tap->op->cmd == BLKTAP_CMD_RESUME))
+		return -ECANCELED;
 	if (!disk_same(tap, params))
 		return -EINVAL;
+	/* One that has grown meanwhile gets its new size in a pause, as ever. */
+	if (!tap->paused)
+		params->capacity = get_capacity(tap->disk);
 	err = tap_slot_reserve(tap);
 	if (err)
 		return err;
@@ -448,6 +455,8 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 		return err;
 	spin_lock(&tap->ring.lock);
 	memset(&tap->ring.count, 0, sizeof(tap->ring.count));
+	tap->ring.writes = 0;
+	tap->ring.flushed = 0;
 	spin_unlock(&tap->ring.lock);
 	err = disk_choose_mode(tap, params);
 	if (err)

@@ -242,8 +242,21 @@ static int op_open(struct blktap_op *op)
 }
 
 /*
- * A disk that no tapdisk serves, and that nobody has open. What was written and not
- * committed would be lost: that takes FORCE. A partition scan that waits for a
+ * What the kernel has written and not committed, or what the last tapdisk had in
+ * memory of what it has written, and has left to the next one.
+ */
+static bool orphan_is_dirty(struct blktap *tap)
+{
+	lockdep_assert_held(&tap->lock);
+	if (tap->kept && tap_ring_dirty(&tap->ring))
+		return true;
+	return tap->direct && !tap->direct->failed &&
+	       tap_layout_is_dirty(&tap->direct->layout);
+}
+
+/*
+ * A disk that no tapdisk serves, and that nobody has open. What only a tapdisk can
+ * commit would be lost: that takes FORCE. A partition scan that waits for a
  * tapdisk is not worth waiting for. Return: -EBUSY: try again.
  */
 static int op_close_orphan(struct blktap_op *op)
@@ -253,8 +266,7 @@ static int op_close_orphan(struct blktap_op *op)
 	int err;
 
 	mutex_lock(&tap->lock);
-	dirty = tap->direct && !tap->direct->failed &&
-		tap_layout_is_dirty(&tap->direct->layout);
+	dirty = orphan_is_dirty(tap);
 	err = dirty && !tap->dead ? -ENOTCONN : blktap_disk_remove(tap, false);
 	mutex_unlock(&tap->lock);
 	if (err == -ENOTCONN)

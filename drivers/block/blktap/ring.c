@@ -287,6 +287,7 @@ static void ring_post(struct blktap *tap, struct tap_slot *slot)
 		return;
 	}
 	slot->state = SLOT_POSTED;
+	slot->writes = ring->writes;
 	ring->owned--;
 	count_posted(&ring->count, slot);
 	if (slot->op == BLKTAP_OP_LAYOUTGET && tap_fault(TAP_FAULT_UPCALL)) {
@@ -602,6 +603,15 @@ static const char *take_answer(struct blktap *tap, struct ring_response *rsp)
 	return NULL;
 }
 
+/* Context: tap_ring.lock. */
+static void note_written(struct tap_ring *ring, const struct tap_slot *slot)
+{
+	if (slot->op == BLKTAP_OP_WRITE || slot->op == BLKTAP_OP_TRIM)
+		ring->writes++;
+	else if (slot->op == BLKTAP_OP_FLUSH)
+		ring->flushed = max(ring->flushed, slot->writes);
+}
+
 static const char *end_responses(struct blktap *tap, struct ring_response *done,
 				 unsigned int nr, const char *why)
 {
@@ -620,6 +630,8 @@ static const char *end_responses(struct blktap *tap, struct ring_response *done,
 	}
 	spin_lock(&ring->lock);
 	for (i = 0; i < nr; i++) {
+		if (!done[i].status)
+			note_written(ring, done[i].slot);
 		tap_ended_take(tap, done[i].slot, &done[i].ended);
 		tap_ring_done(tap, done[i].slot);
 	}
@@ -811,6 +823,17 @@ bool tap_ring_drained(struct tap_ring *ring)
 	drained = !ring->busy;
 	spin_unlock(&ring->lock);
 	return drained;
+}
+
+/* What the tapdisk has written was not flushed since. */
+bool tap_ring_dirty(struct tap_ring *ring)
+{
+	bool dirty;
+
+	spin_lock(&ring->lock);
+	dirty = ring->writes != ring->flushed;
+	spin_unlock(&ring->lock);
+	return dirty;
 }
 
 /* And none waits, nor a commit. */

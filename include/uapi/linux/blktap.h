@@ -160,10 +160,12 @@ struct blktap_params_v1 {
  * struct blktap_params - CREATE_DEVICE
  *
  * On a disk that the last tapdisk has left behind: serve it from now on. Then
- * all must be as it was, but that more flags may be set and that the capacity
- * may change while the tap is paused; else -EINVAL.
+ * all must be as it was, but that more flags may be set, that the image may have
+ * grown, and that the capacity may change while the tap is paused; else -EINVAL.
+ * -ECANCELED: the operation that wanted it was given up.
  *
- * @capacity: sectors; not 0
+ * @capacity: sectors; not 0. The kernel writes back the disk's: smaller where the
+ *	image of a disk that is not paused has grown
  * @sector_size: logical block size in bytes: a power of two, 512 to 4096
  * @__pad: ignored: the last blktap2 tapdisk leaves a size here
  * @flags: BLKTAP_DEVICE_*; the kernel writes back those that it understood

@@ -6,8 +6,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/capability.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,6 +92,30 @@ static void another_process_can_not_map_it_too(void)
 	tap_alloc(&t);
 	tap_map(&t);
 	CHECK(in_child(map_from_another_process, &t) == EBUSY);
+	tap_done(&t);
+}
+
+/* Root, as a tapdisk that has confined itself is. Returns 0 or an errno. */
+static int map_without_capability(void *arg)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	caps[CAP_TO_INDEX(CAP_DAC_OVERRIDE)].permitted = CAP_TO_MASK(CAP_DAC_OVERRIDE);
+	caps[CAP_TO_INDEX(CAP_DAC_OVERRIDE)].effective = CAP_TO_MASK(CAP_DAC_OVERRIDE);
+	if (syscall(SYS_capset, &head, caps))
+		return errno;
+	return map_from_another_process(arg);
+}
+
+/* That one which is told to may is what every tapdisk shows, which has no capability. */
+static void only_an_admin_maps_a_ring_without_being_told_to(void)
+{
+	struct tap t;
+
+	tap_alloc(&t);
+	CHECK(in_child(map_without_capability, &t) == EPERM);
+	CHECK(in_child(map_from_another_process, &t) == 0);
 	tap_done(&t);
 }
 
@@ -346,6 +372,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(only_the_whole_ring_can_be_mapped),
 	KTAP_CASE(a_second_mapping_is_busy),
 	KTAP_CASE(another_process_can_not_map_it_too),
+	KTAP_CASE(only_an_admin_maps_a_ring_without_being_told_to),
 	KTAP_CASE(a_part_can_not_be_unmapped),
 	KTAP_CASE(it_can_not_grow),
 	KTAP_CASE(it_works_after_a_move),

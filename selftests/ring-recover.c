@@ -265,7 +265,6 @@ static void it_must_be_the_same_disk(void)
 		uint64_t sectors;
 		unsigned long flags;
 	} wrong[] = {
-		{ DISK_SECTORS + 8, B2_F_FLUSH | B2_F_TRIM },
 		{ DISK_SECTORS - 8, B2_F_FLUSH | B2_F_TRIM },
 		{ DISK_SECTORS, B2_F_FLUSH | B2_F_TRIM | B2_F_RDONLY },
 		{ DISK_SECTORS, B2_F_TRIM },
@@ -292,6 +291,24 @@ static void it_must_be_the_same_disk(void)
 	second_serve(&s, &t);
 	CHECK_ERRNO(tap_create(&t, DISK_SECTORS, s.flags), EEXIST);
 	server_down(&s);
+}
+
+static void it_keeps_its_size_where_the_image_has_grown(void)
+{
+	struct b2_params grown = { .capacity = DISK_SECTORS + 8, .sector_size = 512 };
+	struct first *f = first_new();
+	struct tap t;
+	pid_t pid;
+
+	pid = first_start(f);
+	first_kill(f, pid);
+	second_map(&t, f);
+	CHECK_OK(ioctl(t.fd, B2_CREATE, &grown));
+	CHECK(grown.capacity == DISK_SECTORS, "the kernel says %llu sectors",
+	      (unsigned long long)grown.capacity);
+	tap_drop_disk(&t);
+	tap_close(&t);
+	CHECK_OK(tap_free(t.h.minor));
 }
 
 /* One that has not joined has no request to answer. */
@@ -546,6 +563,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(its_time_is_not_held_against_the_next_one),
 	KTAP_CASE(one_that_serves_nothing_can_take_nothing_away),
 	KTAP_CASE(it_must_be_the_same_disk),
+	KTAP_CASE(it_keeps_its_size_where_the_image_has_grown),
 	KTAP_CASE(an_answer_before_that_is_a_lie),
 	KTAP_CASE(an_orphan_is_not_freed_behind_its_back),
 	KTAP_CASE(no_file_is_kept_that_is_on_a_tap),

@@ -3,6 +3,7 @@
  * Who has a tap's ring: from mmap() to munmap(), or to the end of the process,
  * and what is left then.
  */
+#include <linux/capability.h>
 #include <linux/mm.h>
 #include <linux/poll.h>
 #include <linux/sched/mm.h>
@@ -57,12 +58,36 @@ static void ring_begin(struct tap_ring *ring, struct vm_area_struct *vma,
 }
 
 /**
+ * tap_ring_invite - let a tapdisk map the ring that needs no other right to
+ * @ring: the ring
+ * @mm: the tapdisk's, which the caller holds until it has withdrawn that; NULL: nobody
+ *
+ * Else one that serves a tap, and was taken over, could take an orphan.
+ */
+void tap_ring_invite(struct tap_ring *ring, struct mm_struct *mm)
+{
+	spin_lock(&ring->lock);
+	ring->invited = mm;
+	spin_unlock(&ring->lock);
+}
+
+static bool ring_invites(struct tap_ring *ring, struct mm_struct *mm)
+{
+	bool invited;
+
+	spin_lock(&ring->lock);
+	invited = ring->invited == mm;
+	spin_unlock(&ring->lock);
+	return invited;
+}
+
+/**
  * tap_ring_start - the ring is being mapped
  * @tap: the tap
  * @vma: the mapping; its vm_private_data is set, its opens and closes count
  *
- * Context: under mmap_lock. Return: 0, -ENODEV where the tap is going or dead;
- * -EBUSY where it is mapped, or where the last tapdisk of a disk has unmapped it
+ * By an admin, or by whom an operation has invited, once. Context: under
+ * mmap_lock. Return: 0; -EPERM; -ENODEV where the tap is going or dead; -EBUSY where it is mapped, or where the last tapdisk of a disk has unmapped it
  * and not exited: a write that it has in flight would overwrite later ones.
  */
 int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma)
@@ -71,22 +96,32 @@ int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma)
 	struct mm_struct *left = NULL;
 	struct blktap_ring *shared;
 	struct pid *pid = NULL;
+	bool admin = false;
 	int err = 0;
 
 	BUILD_BUG_ON(sizeof(struct blktap_ring) > PAGE_SIZE);
+	/* Who is invited is not asked for what he does not have: that is logged. */
+	if (!ring_invites(ring, vma->vm_mm)) {
+		admin = capable(CAP_SYS_ADMIN);
+		if (!admin)
+			return -EPERM;
+	}
 	shared = (void *)get_zeroed_page(GFP_KERNEL);
 	if (!shared)
 		return -ENOMEM;
 	shared_init(shared);
 
 	spin_lock(&ring->lock);
-	if (ring->gone || ring->failed) {
+	if (!admin && ring->invited != vma->vm_mm) {
+		err = -EPERM;
+	} else if (ring->gone || ring->failed) {
 		err = -ENODEV;
 	} else if (ring->shared || (ring->left && !mm_gone(ring->left))) {
 		err = -EBUSY;
 	} else {
 		swap(left, ring->left);
 		swap(pid, ring->pid);
+		ring->invited = NULL;
 		ring_begin(ring, vma, shared);
 	}
 	spin_unlock(&ring->lock);

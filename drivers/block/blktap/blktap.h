@@ -367,6 +367,8 @@ struct tap_counters {
  * @mapping: the address space that the mapping is of
  * @generation: changes with each mapping; in its VMAs' vm_private_data
  * @vmas: VMAs that it has in @mm: 1, or 2 within an mremap()
+ * @invited: whose mm may map it though it is no admin; the operation that is under
+ *	way holds it
  * @left: the mm of a tapdisk that unmapped the ring of a disk that it served, held;
  *	until it has exited it may have I/O in flight
  * @gone: the tap was removed: nothing may be mapped any more
@@ -418,6 +420,7 @@ struct tap_ring {
 	struct address_space *mapping;
 	unsigned long generation;
 	unsigned int vmas;
+	struct mm_struct *invited;
 	struct mm_struct *left;
 	bool gone;
 	bool failed;
@@ -605,6 +608,7 @@ void blktap_class_exit(void);
 
 /* attach.c: who has the ring */
 void tap_ring_init(struct tap_ring *ring);
+void tap_ring_invite(struct tap_ring *ring, struct mm_struct *mm);
 int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma);
 int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma);
 void tap_ring_stop(struct blktap *tap, struct mm_struct *mm);

@@ -150,7 +150,9 @@ static int op_attach(struct blktap_op *op)
 	if (tap_ring_mapped(&tap->ring))
 		return op_fail(op, -EBUSY, "tap %u: a tapdisk is attached already",
 			       tap->minor);
+	tap_ring_invite(&tap->ring, td->mm);
 	err = op_order_to(op, td, BLKTAP_ORDER_ATTACH, NULL);
+	tap_ring_invite(&tap->ring, NULL);
 	if (err)
 		return err;
 

@@ -406,8 +406,8 @@ test_disk_full_while_allocating() {
 	defer umount "$small"
 	make_dynamic "$small/d.vhd" 64
 	tap_create "vhd:$small/d.vhd"
-	# What finds no space is tried again for that long.
-	tap-ctl set -m "$MINOR" --request-timeout=2
+	# What finds no space is tried again for that long, and else for ever.
+	tap-ctl set -m "$MINOR" --request-timeout=2 --on-timeout=fail
 	head -c 16M /dev/urandom >"$DIR/data"
 	if dd if="$DIR/data" of="$DEV" bs=256K oflag=direct status=none 2>"$DIR/err"; then
 		fail "16 MiB fit into a filesystem of 12"

@@ -473,6 +473,24 @@ static void what_may_pass_is_tried_again(void)
 	CHECK(write_grudged(-ETIMEDOUT, 4, BLKTAP_DEVICE_ERRNO) == 0);
 }
 
+static void space_is_waited_for_without_limit(void)
+{
+	struct grudge g = { .status = -ENOSPC, .left = 6 };
+	struct server s = { .hook = grudging, .arg = &g, .flags = BLKTAP_DEVICE_ERRNO };
+	struct disk_io io = {
+		.flags = O_DIRECT, .write = true, .buf = shared_alloc(B2_PAGE), .len = B2_PAGE,
+	};
+	struct tap t;
+
+	server_up(&s, &t, DISK_SECTORS);
+	/* Passed after the fourth try. */
+	CHECK_OK(sysfs_write(t.sysfs, "request_timeout", "1"));
+	io.node = t.disk_node;
+	CHECK(in_child(do_disk_io, &io) == 0);
+	CHECK(g.left <= 0);
+	server_down(&s);
+}
+
 static void what_does_not_pass_in_time_is_passed_up(void)
 {
 	struct grudge g = { .status = -ENOSPC, .left = INT_MAX };
@@ -485,10 +503,14 @@ static void what_does_not_pass_in_time_is_passed_up(void)
 	server_up(&s, &t, DISK_SECTORS);
 	CHECK_OK(sysfs_write(t.sysfs, "request_timeout", "1"));
 	io.node = t.disk_node;
-	CHECK(in_child(do_disk_io, &io) == ENOSPC);
-	CHECK(INT_MAX - g.left > 2, "tried %d times", INT_MAX - g.left);
 	g.status = -ETIMEDOUT;
 	CHECK(in_child(do_disk_io, &io) == ETIMEDOUT);
+	CHECK_OK(sysfs_write(t.sysfs, "on_timeout", "fail"));
+	CHECK(in_child(do_disk_io, &io) == ETIMEDOUT);
+	g.status = -ENOSPC;
+	g.left = INT_MAX;
+	CHECK(in_child(do_disk_io, &io) == ENOSPC);
+	CHECK(INT_MAX - g.left > 2, "tried %d times", INT_MAX - g.left);
 	server_down(&s);
 }
 
@@ -569,6 +591,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(no_file_is_kept_that_is_on_a_tap),
 	KTAP_CASE(a_file_is_kept_for_the_next_one),
 	KTAP_CASE(what_may_pass_is_tried_again),
+	KTAP_CASE(space_is_waited_for_without_limit),
 	KTAP_CASE(what_does_not_pass_in_time_is_passed_up),
 	KTAP_CASE(any_other_error_is_passed_up),
 	KTAP_CASE(a_late_write_comes_before_newer_ones),

@@ -142,7 +142,8 @@ enum tap_trim {
  * @status: the first error; one that is tried again gives way to one that isn't
  * @again: a part was lost with its tapdisk: when the others have ended it is
  *	queued anew, whole
- * @retried: it was tried again for want of space or after a timeout
+ * @retried: when it first found no space, or met a timeout, and was to be tried
+ *	again, in jiffies; 0: it never has
  * @seq: its place among all requests that have waited for the tapdisk
  * @since: when it began to wait for the tapdisk, in jiffies; 0: it never has
  * @work: what needs a context of its own (layout mode, as all that follows)
@@ -171,7 +172,7 @@ struct tap_cmd {
 	atomic_t parts;
 	blk_status_t status;
 	bool again;
-	bool retried;
+	unsigned long retried;
 	u64 seq;
 	unsigned long since;
 

@@ -105,8 +105,7 @@ static bool part_done(struct tap_cmd *cmd, unsigned int len)
 {
 	cmd->pos += len;
 	/* The next part has the whole time to wait for the tapdisk. */
-	if (!cmd->retried)
-		cmd->since = 0;
+	cmd->since = 0;
 	return cmd->pos == blk_rq_bytes(blk_mq_rq_from_pdu(cmd));
 }
 

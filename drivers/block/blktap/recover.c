@@ -392,7 +392,7 @@ static void watch_work(struct work_struct *work)
 					  watch);
 	unsigned int noio = memalloc_noio_save();
 	struct tap_ring *ring = &tap->ring;
-	bool was, joined, held;
+	bool was, over, joined, held;
 	struct watch w = {};
 
 	INIT_LIST_HEAD(&w.waiting);
@@ -405,6 +405,7 @@ static void watch_work(struct work_struct *work)
 	was = ring->stalled;
 	if (!held)
 		ring->stalled = w.age;
+	over = was && !ring->stalled && !ring->no_space;
 	if (w.any || held)
 		tap_recover_watch(tap);
 	spin_unlock(&ring->lock);
@@ -412,7 +413,7 @@ static void watch_work(struct work_struct *work)
 	if (w.age && !was)
 		watch_report(tap, &w, joined);
 	watch_end(&w);
-	if (!w.age && was && !held)
+	if (over)
 		blktap_netlink_notice(BLKTAP_EVENT_GOES_ON, tap, NULL);
 	memalloc_noio_restore(noio);
 }
@@ -448,23 +449,27 @@ void tap_recover_set_timeout(struct blktap *tap, unsigned int seconds)
 
 /* --- it can't just now --- */
 
-static bool retry_expired(struct tap_ring *ring, struct tap_cmd *cmd)
+/* Space is waited for as long as it takes, unless what takes long is to fail. */
+static bool retry_expired(struct tap_ring *ring, struct tap_cmd *cmd,
+			  blk_status_t status)
 {
 	unsigned int timeout = READ_ONCE(ring->timeout);
 
-	return timeout && time_after_eq(jiffies, cmd->since + timeout * HZ);
+	if (status == BLK_STS_NOSPC &&
+	    READ_ONCE(ring->on_timeout) != BLKTAP_ON_TIMEOUT_FAIL)
+		return false;
+	return timeout && time_after_eq(jiffies, cmd->retried + timeout * HZ);
 }
 
 /* Context: tap_ring.lock. Return: the first one that waits for space. */
 static bool retry_add(struct tap_ring *ring, struct tap_cmd *cmd,
-		      blk_status_t status)
+		      blk_status_t status, bool first_try)
 {
 	bool first = status == BLK_STS_NOSPC && !ring->no_space;
 
-	if (list_empty(&ring->retry) && !cmd->retried && !ring->no_space)
+	if (list_empty(&ring->retry) && first_try && !ring->no_space)
 		ring->backoff = BACKOFF_FIRST;
 	ring->no_space |= first;
-	cmd->retried = true;
 	list_add_tail(&cmd->node, &ring->retry);
 	ring->nr_retry++;
 	return first;
@@ -483,20 +488,20 @@ bool tap_recover_retry(struct blktap *tap, struct request *rq,
 {
 	struct tap_ring *ring = &tap->ring;
 	struct tap_cmd *cmd = rq_cmd(rq);
-	bool taken, first = false;
+	bool taken, first_try = !cmd->retried, first = false;
 
 	if (status != BLK_STS_NOSPC && status != BLK_STS_TIMEOUT)
 		return false;
 	/* How long it took to fail at first is not held against it. */
-	if (!cmd->retried)
-		cmd->since = jiffies ?: 1;
-	if (retry_expired(ring, cmd))
+	if (first_try)
+		cmd->retried = jiffies ?: 1;
+	if (retry_expired(ring, cmd, status))
 		return false;
 	cmd->status = status;
 	spin_lock(&ring->lock);
 	taken = !ring->failed;
 	if (taken) {
-		first = retry_add(ring, cmd, status);
+		first = retry_add(ring, cmd, status, first_try);
 		queue_delayed_work(blktap_wq, &tap->retry, ring->backoff);
 	}
 	spin_unlock(&ring->lock);
@@ -515,7 +520,9 @@ static void retry_one(struct blktap *tap, struct request *rq)
 	blk_status_t status = cmd->status;
 
 	cmd->status = BLK_STS_OK;
-	if (retry_expired(&tap->ring, cmd))
+	/* Each try has the whole time to wait for the tapdisk. */
+	cmd->since = 0;
+	if (retry_expired(&tap->ring, cmd, status))
 		blk_mq_end_request(rq, status);
 	else if (tap->direct)
 		tap_hit_punt(tap, rq);
@@ -540,10 +547,12 @@ static void retry_work(struct work_struct *work)
 	spin_lock(&ring->lock);
 	list_splice_init(&ring->retry, &cmds);
 	ring->nr_retry = 0;
-	if (list_empty(&cmds))
+	if (list_empty(&cmds)) {
 		swap(over, ring->no_space);
-	else
+		over &= !ring->stalled;
+	} else {
 		queue_delayed_work(blktap_wq, &tap->retry, ring->backoff);
+	}
 	ring->backoff = min_t(unsigned long, 2 * ring->backoff,
 			      ring->no_space ? BACKOFF_SPACE : BACKOFF_MAX);
 	spin_unlock(&ring->lock);

@@ -94,6 +94,20 @@ test_spawn() {
 	wait_for 5 not test -d "/proc/${said##* }"
 }
 
+test_a_tapdisk_that_is_not_ready_in_time() {
+	local command began=$SECONDS
+
+	printf '#!/bin/sh\nexec sleep 600\n' >"$DIR/slow"
+	chmod +x "$DIR/slow"
+	image
+	for command in spawn "create -a aio:$DIR/a.img"; do
+		# shellcheck disable=SC2086 # words of the command
+		TAPDISK=$DIR/slow expect_fail 110 "not ready within 1 s" tap-ctl $command -t 1
+	done
+	[ $((SECONDS - began)) -lt $((8 * SCALE)) ] || fail "took $((SECONDS - began)) s"
+	expect_eq "$(tap-ctl list)" "" "taps that are left"
+}
+
 test_list_filters() {
 	local first
 

@@ -16,7 +16,6 @@ static int run_spawn(const struct args *args)
 	pid_t pid;
 	int err;
 
-	(void)args;
 	/* Not needed, but says best what is wrong where there is no module. */
 	err = client_open(&client);
 	if (err)
@@ -27,7 +26,7 @@ static int run_spawn(const struct args *args)
 		report("spawn: not permitted: it takes CAP_SYS_ADMIN (run as root)");
 		return -EPERM;
 	}
-	err = tapdisk_spawn(&pid, -1, 0);
+	err = tapdisk_spawn(&pid, -1, args->timeout);
 	if (err)
 		return err;
 	err = say("%s%d\n", isatty(STDOUT_FILENO) ? "tapdisk spawned with pid " : "", pid);
@@ -36,7 +35,7 @@ static int run_spawn(const struct args *args)
 	return err;
 }
 
-static const struct opt *const opts[] = { NULL };
+static const struct opt *const opts[] = { &opt_timeout, NULL };
 
 const struct command cmd_spawn = {
 	.name = "spawn",

@@ -87,8 +87,9 @@ static bool ring_invites(struct tap_ring *ring, struct mm_struct *mm)
  * @vma: the mapping; its vm_private_data is set, its opens and closes count
  *
  * By an admin, or by whom an operation has invited, once. Context: under
- * mmap_lock. Return: 0; -EPERM; -ENODEV where the tap is going or dead; -EBUSY where it is mapped, or where the last tapdisk of a disk has unmapped it
- * and not exited: a write that it has in flight would overwrite later ones.
+ * mmap_lock. Return: 0; -EPERM; -ENODEV where the tap is going or dead; -EBUSY
+ * where it is mapped, or where the last tapdisk of a disk has unmapped it and not
+ * exited: a write that it has in flight would overwrite later ones.
  */
 int tap_ring_start(struct blktap *tap, struct vm_area_struct *vma)
 {

@@ -290,7 +290,12 @@ static int disk_alloc_tags(struct blktap *tap)
 	tags->queue_depth = DISK_DEPTH;
 	tags->numa_node = NUMA_NO_NODE;
 	tags->cmd_size = sizeof(struct tap_cmd);
-	tags->flags = BLKTAP_TAG_FLAGS;
+	/*
+	 * Stacking: a CPU that goes must not wait for requests. They may wait
+	 * for a tapdisk, which may wait until the CPU has gone: making a disk
+	 * or a workqueue takes cpus_read_lock().
+	 */
+	tags->flags = BLKTAP_TAG_FLAGS | BLK_MQ_F_STACKING;
 	return blk_mq_alloc_tag_set(tags);
 }
 

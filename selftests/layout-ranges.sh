@@ -224,6 +224,28 @@ test_recalls_under_load_of_a_chain() {
 	check_vhd "$DIR/c3.vhd"
 }
 
+# What was known of the image is asked for again.
+test_maps_are_given_back_when_memory_is_short() {
+	local name
+
+	make_chain "$DIR/c" 16 2
+	tap_create "vhd:$DIR/c2.vhd"
+	dd if=/dev/urandom of="$DIR/data" bs=1M count=8 status=none
+	dd if="$DIR/data" of="$DEV" bs=1M oflag=direct conv=fsync status=none
+	for name in hits misses upcalls commits zero_copied extents map_bytes; do
+		[ "$(stat_of "$name")" -gt 0 ] || fail "$name: $(stat_of "$name")"
+	done
+	[ "$(<"$CLASS/blktap$MINOR/map_limit")" -gt "$(stat_of map_bytes)" ] || fail "map_limit"
+	echo 2 >/proc/sys/vm/drop_caches
+	wait_for 10 maps_are_empty
+	cmp -n $((8 << 20)) "$DIR/data" "$DEV"
+	tap_destroy "$MINOR"
+}
+
+maps_are_empty() {
+	[ "$(stat_of extents)" = 0 ] && [ "$(stat_of map_bytes)" = 0 ]
+}
+
 test_the_maps_keep_to_their_limit() {
 	local MIB
 

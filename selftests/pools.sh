@@ -121,6 +121,24 @@ test_pages_in_use_are_few_for_few_requests() {
 		fail "$(<"$POOLS/default/free") of $(<"$POOLS/default/size") free after reads of 4 KiB at depth 1"
 }
 
+test_tap_ctl_shows_and_sets_pools() {
+	tap-ctl allocate >/dev/null
+	defer tap_destroy_if_there 0
+	tap-ctl pool set -n fast -m 0
+	tap-ctl pool set -n fast -s 500
+	expect_eq "$(tap-ctl pool get -n fast)" "name=fast pages=500 free=500" "the pool"
+	expect_eq "$(tap-ctl pool get | sort | cut -d ' ' -f 1 | paste -s -d ' ')" \
+		"name=default name=fast" "all pools"
+	expect_eq "$(<"$POOLS/fast/size")" 500 "size in sysfs"
+	expect_eq "$(<"$CLASS/blktap0/pool")" fast "the tap's pool"
+	expect_fail 22 "size" tap-ctl pool set -n fast -s 10
+	expect_fail 22 "give the size" tap-ctl pool set -n fast
+	expect_fail 2 "" tap-ctl pool get -n none
+	expect_fail 2 "" tap-ctl pool set -n none -s 500
+	tap-ctl free -m 0
+	expect_fail 2 "" tap-ctl pool get -n fast
+}
+
 # Under memory pressure, idle slots give their pages back.
 test_pages_come_back_under_memory_pressure() {
 	local used

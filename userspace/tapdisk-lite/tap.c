@@ -276,6 +276,8 @@ int tap_resume(struct tap *tap, const struct blktap_order *order, const char *na
 		return deny(error, EINVAL, "minor %u: has no disk to resume", tap->minor);
 	if (tap->order.state != ORDER_NONE)
 		return deny(error, EBUSY, "minor %u: is pausing still", tap->minor);
+	/* By an OPEN that came too late: what is resumed is paused, and has none open. */
+	close_image(tap);
 	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
 	if (err)
 		return err;

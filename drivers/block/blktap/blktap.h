@@ -403,7 +403,7 @@ struct tap_counters {
  * @timeout: seconds that a request may wait for the tapdisk, 0: for ever
  * @on_timeout: enum blktap_on_timeout
  * @commit: a LAYOUTCOMMIT to be posted or under way, or NULL
- * @writes: WRITEs and TRIMs that a tapdisk has done
+ * @writes: WRITEs that a tapdisk has done
  * @flushed: how many of them a FLUSH came after
  * @trimming: a range is held for a TRIM, of a discard that may have ended
  * @trims: discards that wait for their turn to have one

@@ -184,6 +184,38 @@ static void the_next_one_commits_what_has_landed(void)
 	granter_down(&g);
 }
 
+/* What has landed is committed by the next sync, when the tapdisk has time again. */
+static void a_commit_that_takes_too_long_fails(void)
+{
+	const uint64_t chunk = AT / GRANTER_CHUNK * GRANTER_CHUNK;
+	const struct blktap_extent e =
+		EXTENT(chunk, GRANTER_CHUNK, chunk * B2_SECTOR, 0, INVALID_DATA);
+	struct blktap_ring_request get, late, commit;
+	struct granter g = { 0 };
+	struct disk_io *io;
+	pid_t sync;
+
+	granter_up(&g, scratch_file(FILE_BYTES));
+	CHECK_OK(sysfs_write(g.tap.sysfs, "on_timeout", "fail"));
+	CHECK_OK(sysfs_write(g.tap.sysfs, "request_timeout", "1"));
+	io = granter_io(&g, true, AT, 8, 0x11);
+	io->sync = true;
+	sync = child_start(do_disk_io, io);
+	granter_next(&g, &get, BLKTAP_OP_LAYOUTGET);
+	CHECK_OK(granter_grant(&g, &get, &e, 1));
+	granter_next(&g, &late, BLKTAP_OP_LAYOUTCOMMIT);
+	CHECK(child_wait(sync) == EIO);
+	CHECK_OK(sysfs_write(g.tap.sysfs, "request_timeout", "0"));
+	CHECK_OK(granter_answer(&g, &late, BLKTAP_RSP_OKAY, 0));
+
+	sync = child_start(do_disk_io, io);
+	granter_next(&g, &commit, BLKTAP_OP_LAYOUTCOMMIT);
+	CHECK(commit.lc.nr_ranges == 1, "%u ranges", commit.lc.nr_ranges);
+	CHECK_OK(granter_answer(&g, &commit, BLKTAP_RSP_OKAY, 0));
+	CHECK(child_wait(sync) == 0);
+	granter_down(&g);
+}
+
 /* It has not been done, or it has: now nobody is left to do it. */
 static void a_failed_trim_s_blocks_are_held_till_its_tapdisk_goes(void)
 {
@@ -430,6 +462,7 @@ static void a_file_that_is_slow_to_open_keeps_nobody_from_the_tap(void)
 static const struct ktap_case cases[] = {
 	KTAP_CASE(hits_go_on_and_misses_wait),
 	KTAP_CASE(the_next_one_commits_what_has_landed),
+	KTAP_CASE(a_commit_that_takes_too_long_fails),
 	KTAP_CASE(a_failed_trim_s_blocks_are_held_till_its_tapdisk_goes),
 	KTAP_CASE(the_next_one_needs_the_layout_pages),
 	KTAP_CASE(a_file_s_timeout_is_tried_again),

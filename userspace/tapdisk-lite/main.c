@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 
 #define RETRY_MS	10	/* when the kernel had no memory for I/O */
 #define TURN_ROUNDS	32	/* before events are looked at again */
+#define LARGE_BLOCK	(128 << 10)	/* bytes from which malloc() maps memory of its own */
 
 struct options {
 	int ready_fd;		/* -1: none */
@@ -119,6 +121,11 @@ static void protect(void)
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	int fd;
 
+	/*
+	 * Images come and go. Unless the threshold is set it grows with what is freed, and
+	 * memory that is locked stays behind in the heap's holes.
+	 */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 	/* Later the privilege is gone, and images take memory. */
 	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
 		syslog(LOG_INFO, "RLIMIT_MEMLOCK: %m");

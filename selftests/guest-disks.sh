@@ -123,20 +123,83 @@ test_what_can_not_be_made_is_answered() {
 	[ ! -s "$DIR/serve.err" ] || fail "$(cat "$DIR/serve.err")"
 }
 
+# At any point of the making of a tap: the next one makes it anew, and both are not in each
+# other's way.
 test_a_daemon_that_was_killed_is_replaced() {
+	local i
+
 	make_dynamic "$DIR/d.vhd" 8
+	for i in 0 1 2 3 5 8 13 20; do
+		vbd_up image="tap:vhd:$DIR/d.vhd"
+		expect_eq "$(tap-ctl list --vbds)" \
+			"domid=7 devid=51712 args=tap:vhd:$DIR/d.vhd" "vbds"
+		serve_start --mode=ring
+		sleep "0.$(printf %02d "$i")"
+		kill -KILL "$SERVE"
+		wait "$SERVE" 2>/dev/null || true
+		serve_up --mode=ring
+		wait_for 20 answered
+		expect_eq "$(cut -d ' ' -f 1 <"$VBD/answer")" 0 "answer after 0.$i s"
+		wait_for 10 taps_are 1
+		vbd_down
+		wait_for 10 no_taps
+		serve_down
+	done
+	check_vhd "$DIR/d.vhd"
+}
+
+# Two that make the same tap would take it away from each other.
+test_a_daemon_waits_for_what_a_killed_one_has_begun() {
+	local job
+
+	make_dynamic "$DIR/d.vhd" 8
+	slow_tapdisk "$DIR/slow"
+	TAPDISK=$DIR/slow serve_up --mode=ring
 	vbd_up image="tap:vhd:$DIR/d.vhd"
-	expect_eq "$(tap-ctl list --vbds)" "domid=7 devid=51712 args=tap:vhd:$DIR/d.vhd" "vbds"
-	# One whose making was begun, and never ended.
-	serve_up --mode=ring
+	wait_for 20 vbds_are "domid=7 devid=51712 minor=0 args=tap:vhd:$DIR/d.vhd"
+	job=$(pgrep -P "$SERVE")
+	kill -STOP "$job"
 	kill -KILL "$SERVE"
 	wait "$SERVE" 2>/dev/null || true
-	# Its children hold its lock until they have ended.
-	wait_for 10 serve_start --mode=ring
+
+	tap-ctl serve --mode=ring >"$DIR/serve.out" 2>"$DIR/serve.err" &
+	SERVE=$!
+	sleep 1
+	expect_eq "$(cat "$DIR/serve.out" "$DIR/serve.err")" "" "what the next one says"
+	kill -CONT "$job"
+	wait_for 10 serve_has_begun
+	[ ! -e "/proc/$job" ] || fail "process $job goes on making the tap"
 	wait_for 20 answered
 	expect_eq "$(cut -d ' ' -f 1 <"$VBD/answer")" 0 answer
-	wait_for 10 taps_are 1
 	vbd_down
+	wait_for 10 no_taps
+}
+
+# Of a guest that has just ended, say: nobody could wait for that but the one who opens it.
+test_an_image_that_is_about_to_be_closed() {
+	make_dynamic "$DIR/d.vhd" 8
+	serve_up --mode=ring
+	tap_create "vhd:$DIR/d.vhd"
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	wait_for 20 taps_are 2
+	sleep 0.5
+	expect_eq "$(cat "$VBD/answer")" none answer
+	tap-ctl destroy -m "$MINOR"
+	wait_for 20 answered
+	expect_eq "$(cut -d ' ' -f 1 <"$VBD/answer")" 0 answer
+	[ ! -s "$DIR/serve.err" ] || fail "$(cat "$DIR/serve.err")"
+	vbd_down
+	wait_for 10 no_taps
+}
+
+test_an_image_that_stays_in_use_is_answered() {
+	make_dynamic "$DIR/d.vhd" 8
+	serve_up --mode=ring
+	tap_create "vhd:$DIR/d.vhd"
+	vbd_up image="tap:vhd:$DIR/d.vhd"
+	wait_for 40 answered
+	expect_match "$(cat "$VBD/answer")" "-16 0:0 .*/d.vhd: in use by .*" answer
+	tap_destroy "$MINOR"
 	wait_for 10 no_taps
 }
 

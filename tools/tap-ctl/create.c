@@ -17,6 +17,8 @@
 #include "taps.h"
 
 #define UNDO_TIMEOUT	10	/* seconds for a step of the way back */
+#define VACATE_TIMEOUT	10	/* seconds until a guest's image is free */
+#define VACATE_INTERVAL	100	/* milliseconds between two looks whether it is */
 
 /**
  * struct creation - a tap on its way
@@ -25,6 +27,7 @@
  * @vbd: the guest's disk that it is for, or NULL
  * @name: the image
  * @signals: those that ask us to end, which waits until all is undone
+ * @vacating: the image may be in use still: that is not reported yet
  * @killed: we were, and have killed our tapdisk so that it does not take long
  * @minor: the tap
  * @pid: its tapdisk
@@ -36,11 +39,19 @@ struct creation {
 	const struct vbd_ids *vbd;
 	char *name;
 	struct signals signals;
+	bool vacating;
 	bool killed;
 	int minor;
 	pid_t pid;
 	char path[PATH_MAX];
 };
+
+static bool is_interrupted(const struct creation *c, int milliseconds)
+{
+	struct pollfd fd = { .fd = c->signals.fd, .events = POLLIN };
+
+	return poll(&fd, 1, milliseconds) > 0;
+}
 
 static int order(struct creation *c, uint8_t cmd, uint32_t timeout)
 {
@@ -48,7 +59,7 @@ static int order(struct creation *c, uint8_t cmd, uint32_t timeout)
 	struct request rq = {
 		.cmd = cmd, .minor = c->minor, .pid = c->pid, .timeout = timeout,
 		.name = open ? c->name : NULL, .rdonly = open && c->args->rdonly,
-		.ring = open && args_ring(c->args),
+		.ring = open && args_ring(c->args), .may_be_busy = open && c->vacating,
 	};
 
 	return client_order(c->client, &rq, NULL);
@@ -57,11 +68,26 @@ static int order(struct creation *c, uint8_t cmd, uint32_t timeout)
 /* The last step: from here on it counts as made. */
 static int print_path(struct creation *c)
 {
-	struct pollfd fd = { .fd = c->signals.fd, .events = POLLIN };
-
-	if (poll(&fd, 1, 0) > 0)
+	if (is_interrupted(c, 0))
 		return -EINTR;
 	return c->vbd ? 0 : say("%s\n", c->path);
+}
+
+/*
+ * A guest that restarts asks for its disk while the tap that it had may still be closing
+ * the image: it can't know when that has ended.
+ */
+static int open_image(struct creation *c)
+{
+	int tries = c->vbd ? VACATE_TIMEOUT * 1000 / VACATE_INTERVAL : 0, err;
+
+	do {
+		c->vacating = tries > 0;
+		err = order(c, BLKTAP_CMD_OPEN, c->args->timeout);
+		if (err != -EBUSY || !c->vacating)
+			return err;
+	} while (tries-- && !is_interrupted(c, VACATE_INTERVAL));
+	return -EINTR;
 }
 
 /* What the tapdisk is at ends with it. */
@@ -81,7 +107,7 @@ static int attach_and_open(struct creation *c, bool *detached)
 	err = order(c, BLKTAP_CMD_ATTACH, c->args->timeout);
 	if (err)
 		return err;
-	err = order(c, BLKTAP_CMD_OPEN, c->args->timeout);
+	err = open_image(c);
 	if (!err) {
 		err = print_path(c);
 		if (err && !c->killed)

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -21,6 +23,7 @@
 #include "report.h"
 
 #define JOBS_MAX	32	/* taps made at the same time; others wait */
+#define JOBS_END	30	/* seconds that a daemon before us gets to undo its own */
 #define TEXT_MAX	1000	/* of what a process reports, without its NUL */
 
 /**
@@ -47,6 +50,7 @@ struct job {
  * @client: for commands
  * @events: for events
  * @lock: the descriptor whose lock says that we run
+ * @jobs_lock: the one whose lock says that we or a process that makes a tap do
  * @look: there may be disks that wait
  * @jobs: the taps that are being made
  */
@@ -55,6 +59,7 @@ struct server {
 	struct client *client;
 	struct client *events;
 	int lock;
+	int jobs_lock;
 	bool look;
 	struct job jobs[JOBS_MAX];
 };
@@ -75,13 +80,18 @@ static struct job *free_job(struct server *s)
 	return NULL;
 }
 
-/* The process that makes one tap: what it reports goes to the daemon. */
+/*
+ * The process that makes one tap: what it reports goes to the daemon. Without the daemon,
+ * which would say to the kernel how it ended, it undoes what it has done.
+ */
 static void __attribute__((noreturn)) run_job(const struct server *s, const struct job *job,
-					      bool rdonly, int out)
+					      bool rdonly, int out, pid_t daemon)
 {
 	struct args args = *s->args;
 
-	/* One that hangs does not keep the next daemon from starting. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != daemon)
+		_exit(EINTR);
 	close(s->lock);
 	signal(SIGPIPE, SIG_IGN);
 	dup2(out, STDERR_FILENO);
@@ -92,6 +102,7 @@ static void __attribute__((noreturn)) run_job(const struct server *s, const stru
 
 static int start_job(struct server *s, struct job *job, const struct message *msg)
 {
+	pid_t daemon = getpid();
 	int fds[2];
 
 	*job = (struct job){ .vbd = msg->vbd, .name = strdup(msg->name) };
@@ -103,7 +114,7 @@ static int start_job(struct server *s, struct job *job, const struct message *ms
 	fflush(stdout);
 	job->pid = fork();
 	if (job->pid == 0)
-		run_job(s, job, message_has(msg, BLKTAP_A_RDONLY), fds[1]);
+		run_job(s, job, message_has(msg, BLKTAP_A_RDONLY), fds[1], daemon);
 	close(fds[1]);
 	job->fd = fds[0];
 	if (job->pid > 0)
@@ -225,18 +236,45 @@ static int serve(struct server *s)
 	return err;
 }
 
-/* Two of us would make each tap twice. The lock goes with the process. */
+static int open_lock(void)
+{
+	int fd = open(BLKTAP_CONTROL_NODE, O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	report("serve: %s: %s", BLKTAP_CONTROL_NODE, strerror(errno));
+	return -errno;
+}
+
+/* A tap that is made twice takes the disk away from its twin. */
+static void await_jobs(const struct server *s)
+{
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	const struct timespec interval = { .tv_nsec = 100000000 };
+
+	for (int i = 0; i < JOBS_END * 10; i++) {
+		if (!fcntl(s->jobs_lock, F_OFD_SETLK, &all))
+			return;
+		nanosleep(&interval, NULL);
+	}
+	report("serve: a tap that another tap-ctl serve has begun hangs: going on without it");
+}
+
+/* Two of us would make each tap twice. The locks go with the processes. */
 static int lock(struct server *s)
 {
-	s->lock = open(BLKTAP_CONTROL_NODE, O_RDONLY | O_CLOEXEC);
-	if (s->lock < 0) {
-		report("serve: %s: %s", BLKTAP_CONTROL_NODE, strerror(errno));
-		return -errno;
+	s->lock = open_lock();
+	if (s->lock < 0)
+		return s->lock;
+	if (flock(s->lock, LOCK_EX | LOCK_NB)) {
+		report("serve: another tap-ctl serve is running");
+		return -EBUSY;
 	}
-	if (!flock(s->lock, LOCK_EX | LOCK_NB))
-		return 0;
-	report("serve: another tap-ctl serve is running");
-	return -EBUSY;
+	s->jobs_lock = open_lock();
+	if (s->jobs_lock < 0)
+		return s->jobs_lock;
+	await_jobs(s);
+	return 0;
 }
 
 static int run_serve(const struct args *args)

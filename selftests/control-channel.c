@@ -377,7 +377,7 @@ static void a_killed_tapdisk_leaves_an_orphan(void)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	reader = child_start(do_disk_io, &io);
-	nap_ms(100 * ktap_scale());
+	child_settle(reader);
 	state = btnl_get_u32(&nl, minor, BLKTAP_A_STATE);
 	CHECK(state == BLKTAP_STATE_ORPHANED, "state %#lx", state);
 	CHECK(!child_is_done(reader, &result));

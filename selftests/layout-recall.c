@@ -213,7 +213,7 @@ static void a_pause_waits_for_a_recall(void)
 	CHECK_OK(recall(&g, AT, 8));
 	granter_next(&g, &r, BLKTAP_OP_LAYOUTCOMMIT);
 	pause = granter_sysfs(&g, "pause");
-	nap_ms(100);
+	child_settle(pause);
 	CHECK_OK(granter_answer(&g, &r, BLKTAP_RSP_OKAY, 0));
 	expect_recalled(&g, AT, 8);
 	granter_paused(&g);
@@ -281,7 +281,7 @@ static void a_trim_holds_its_blocks_misses(void)
 	expect_trim(&g, &trim, AT, GRANTER_CHUNK);
 
 	held = child_start(do_disk_io, granter_io(&g, false, AT, 8, 7));
-	nap_ms(200);
+	child_settle(held);
 	CHECK(!granter_take(&g, &r), "operation %u of a block that is trimmed", r.operation);
 
 	/* What a wide answer says of the held block is not taken. */
@@ -312,7 +312,7 @@ static void trims_take_turns(void)
 	children[0] = granter_discard(&g, AT, GRANTER_CHUNK);
 	expect_trim(&g, &r[0], AT, GRANTER_CHUNK);
 	children[1] = granter_discard(&g, 2 * AT, GRANTER_CHUNK);
-	nap_ms(200);
+	child_settle(children[1]);
 	CHECK(!granter_take(&g, &r[1]), "operation %u beside a TRIM", r[1].operation);
 	CHECK_OK(granter_answer(&g, &r[0], BLKTAP_RSP_OKAY, 0));
 	expect_trim(&g, &r[1], 2 * AT, GRANTER_CHUNK);
@@ -349,7 +349,7 @@ static void a_trim_that_has_failed_holds_its_blocks(void)
 	do_io(&g, false, AT, &whole);
 	trims_fail(&g, &trim);
 	held = child_start(do_disk_io, granter_io(&g, true, AT, 8, 7));
-	nap_ms(200);
+	child_settle(held);
 	CHECK(!granter_take(&g, &r), "operation %u of a block that is trimmed", r.operation);
 	CHECK(!child_is_done(held, &result), "a write went where the block was");
 
@@ -386,7 +386,7 @@ static void trims_end_with_their_tap(void)
 	children[0] = granter_discard(&g, AT, GRANTER_CHUNK);
 	expect_trim(&g, &r, AT, GRANTER_CHUNK);
 	children[1] = granter_discard(&g, 2 * AT, GRANTER_CHUNK);
-	nap_ms(100);
+	child_settle(children[1]);
 	granter_clear(&g);
 	for (int i = 0; i < 2; i++)
 		CHECK(child_wait(children[i]) == EIO);

@@ -146,7 +146,7 @@ static void hits_go_on_and_misses_wait(void)
 	CHECK(io_of(f, true, AT + 8, 0x22) == 0);
 	miss = child_start(do_disk_io, granter_io(&f->g, true, AT + GRANTER_CHUNK, 8, 0x33));
 	fd = second_map(&g, f);
-	nap_ms(100);
+	child_settle(miss);
 	CHECK(!child_is_done(miss, &result), "it did not wait");
 	granter_create(&g);
 	CHECK(granter_until(&g, miss) == 0);
@@ -197,13 +197,13 @@ static void a_commit_that_takes_too_long_fails(void)
 
 	granter_up(&g, scratch_file(FILE_BYTES));
 	CHECK_OK(sysfs_write(g.tap.sysfs, "on_timeout", "fail"));
-	CHECK_OK(sysfs_write(g.tap.sysfs, "request_timeout", "1"));
 	io = granter_io(&g, true, AT, 8, 0x11);
 	io->sync = true;
 	sync = child_start(do_disk_io, io);
 	granter_next(&g, &get, BLKTAP_OP_LAYOUTGET);
 	CHECK_OK(granter_grant(&g, &get, &e, 1));
 	granter_next(&g, &late, BLKTAP_OP_LAYOUTCOMMIT);
+	CHECK_OK(sysfs_write(g.tap.sysfs, "request_timeout", "1"));
 	CHECK(child_wait(sync) == EIO);
 	CHECK_OK(sysfs_write(g.tap.sysfs, "request_timeout", "0"));
 	CHECK_OK(granter_answer(&g, &late, BLKTAP_RSP_OKAY, 0));
@@ -230,7 +230,7 @@ static void a_failed_trim_s_blocks_are_held_till_its_tapdisk_goes(void)
 	CHECK(child_wait(granter_discard(&f->g, GRANTER_CHUNK, GRANTER_CHUNK)) == EIO);
 	CHECK_OK(sysfs_write(f->g.tap.sysfs, "request_timeout", "0"));
 	held = child_start(do_disk_io, granter_io(&f->g, true, AT, 8, 0x33));
-	nap_ms(100);
+	child_settle(held);
 	CHECK(!child_is_done(held, &result), "a write went where the block was");
 	first_kill(f, pid);
 	second_map(&g, f);
@@ -374,7 +374,7 @@ static void closes_though_a_file_hangs(struct hanging *h, struct granter *g, int
 
 	CHECK(tap_close_force_in(g->tap.h.minor, 1) == ETIMEDOUT);
 	closer = child_start(force_close, g);
-	nap_ms(500);
+	child_settle(closer);
 	CHECK(state_of(g) & BLKTAP_STATE_DEAD);
 	CHECK(sysfs_read(g->tap.sysfs, "task", number, sizeof(number)));
 	CHECK(!child_is_done(closer, &result), "it did not wait: %d", result);

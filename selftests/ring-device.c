@@ -327,7 +327,7 @@ static void remove_is_busy_while_the_disk_is_open(void)
 
 	server_up(&s, &t, DISK_SECTORS);
 	pid = child_start(hold_open, &t);
-	nap_ms(200 * ktap_scale());
+	child_settle(pid);
 	CHECK_ERRNO(ioctl(t.fd, B2_REMOVE), EBUSY);
 	CHECK(!child_is_done(pid, &result), "the opener went too early for this test");
 	CHECK(disk_exists(&t));

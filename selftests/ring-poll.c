@@ -101,6 +101,8 @@ static void old_style_does_not_spin(void)
 	s.hook = take_read;
 	for (int i = 0; i < READERS; i++)
 		pid[i] = start_read(&t, i * 65536);
+	for (int i = 0; i < READERS; i++)
+		child_settle(pid[i]);
 	nap_ms(1000);
 	CHECK(s.requests >= READERS);
 	wakeups = s.wakeups - wakeups;

@@ -569,7 +569,7 @@ static void a_late_write_comes_before_newer_ones(void)
 
 	pid = write_block(&t, 16, 'n');
 	CHECK(child_wait(write_block(&t, 17, 'x')) == 0);
-	nap_ms(100);
+	child_settle(pid);
 	CHECK(!child_is_done(pid, &result) && h.writes == 2, "%u writes", h.writes);
 	server_copy(&s, &h.held);
 	server_answer(&s, h.held.id, h.held.op, B2_OKAY);

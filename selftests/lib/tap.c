@@ -224,6 +224,24 @@ pid_t child_start(int (*fn)(void *arg), void *arg)
 	return pid;
 }
 
+static bool is_settled(void *pid)
+{
+	char dir[32], stat[256], *state;
+
+	snprintf(dir, sizeof(dir), "/proc/%d", *(pid_t *)pid);
+	if (!sysfs_read(dir, "stat", stat, sizeof(stat)))
+		return true;
+	state = strrchr(stat, ')');
+	return state && strchr("SDZ", state[2]);
+}
+
+void child_settle(pid_t pid)
+{
+	CHECK(wait_until(is_settled, &pid, 20), "it goes on running");
+	nap_ms(20);
+	CHECK(wait_until(is_settled, &pid, 20), "it goes on running");
+}
+
 bool child_is_done(pid_t pid, int *result)
 {
 	int status;

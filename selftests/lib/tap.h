@@ -71,9 +71,11 @@ bool disk_is_gone(void *tap);
 /*
  * Whatever touches the disk runs in a process of its own that doesn't hold the
  * ring: were it a thread of the ring's owner, a failing case could not exit.
- * child_wait() returns what @fn returned: 0 or an errno.
+ * child_wait() returns what @fn returned: 0 or an errno. child_settle() waits until it
+ * sleeps, in what it is for, or has ended: however slow the machine is to start it.
  */
 pid_t child_start(int (*fn)(void *arg), void *arg);
+void child_settle(pid_t pid);
 bool child_is_done(pid_t pid, int *result);
 int child_wait(pid_t pid);
 int in_child(int (*fn)(void *arg), void *arg);

@@ -68,6 +68,63 @@ test_hits_go_on_without_a_tapdisk() {
 	fio_verify "$DIR/r.img" 8
 }
 
+# As by a lock, which went with its tapdisk.
+refuses_its_image() { # MODE
+	local busy="in use by tap 0, whose tapdisk has died"
+
+	make_chain "$DIR/$1" 16 2
+	up "vhd:$DIR/${1}2.vhd" "$1"
+	expect_content "$CLASS/blktap$MINOR/orphan" "" "orphan, while it is served"
+	write_disk 0 64
+	kill_tapdisk "$MINOR"
+	expect_content "$CLASS/blktap$MINOR/orphan" "rw vhd:$DIR/${1}2.vhd" "orphan"
+	expect_fail 16 "$busy" vhd-util check -n "$DIR/${1}2.vhd"
+	expect_fail 16 "$busy" vhd-util coalesce -n "$DIR/${1}2.vhd"
+	expect_fail 16 "$busy" vhd-util resize -n "$DIR/${1}1.vhd" -s 32
+	expect_fail 16 "$busy" tap-ctl create -R -a "vhd:$DIR/${1}2.vhd"
+	expect_fail 16 "$busy" tap-ctl create -a "aio:$DIR/${1}1.vhd"
+	vhd-util check -n "$DIR/${1}1.vhd" >"$DIR/check"
+	tap-ctl recover -m "$MINOR"
+	expect_content "$CLASS/blktap$MINOR/orphan" "" "orphan, recovered"
+	kill_tapdisk "$MINOR"
+	tap-ctl close -f -m "$MINOR"
+	vhd-util resize -n "$DIR/${1}2.vhd" -s 32
+	tap-ctl destroy -m "$MINOR"
+}
+
+test_an_orphans_image_is_refused_to_others_in_ring_mode() {
+	refuses_its_image ring
+}
+
+test_an_orphans_image_is_refused_to_others_in_layout_mode() {
+	refuses_its_image layout
+}
+
+opens_elsewhere() { # OPTION... of tap-ctl create
+	local node
+
+	node=$(tap-ctl create "$@")
+	tap-ctl destroy -m "${node##*tapdev}"
+}
+
+# One that reads excludes writers; a pause lets go of the image.
+test_an_orphan_excludes_no_more_than_it_must() {
+	make_raw "$DIR/r.img" 16
+	up "aio:$DIR/r.img" layout -R
+	kill_tapdisk "$MINOR"
+	expect_content "$CLASS/blktap$MINOR/orphan" "ro aio:$DIR/r.img" "orphan"
+	expect_fail 16 "whose tapdisk has died" tap-ctl create -a "aio:$DIR/r.img"
+	opens_elsewhere -R -a "aio:$DIR/r.img"
+	tap-ctl recover -m "$MINOR"
+	tap-ctl pause -m "$MINOR"
+	kill_tapdisk "$MINOR"
+	expect_content "$CLASS/blktap$MINOR/orphan" "" "orphan, paused"
+	opens_elsewhere -a "aio:$DIR/r.img"
+	tap-ctl recover -m "$MINOR"
+	tap-ctl unpause -m "$MINOR"
+	tap_destroy "$MINOR"
+}
+
 # Data that is in a child's new blocks, and of which the metadata does not say so yet.
 test_what_is_not_committed_is_committed_by_the_next() {
 	make_chain "$DIR/c" 16 2

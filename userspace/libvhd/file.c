@@ -134,7 +134,7 @@ int vhd_file_open(struct vhd *v, const char *path, unsigned int flags,
 		return vhd_fail(err, -errno, "%s: resolving its path failed: %s",
 				path, strerror(errno));
 	if (!(flags & VHD_OPEN_NOLOCK)) {
-		r = vhd_lock(v->fd, v->path, v->rdwr, err);
+		r = vhd_lock(v->fd, v->path, flags, err);
 		if (r)
 			return r;
 	}
@@ -186,7 +186,7 @@ int vhd_file_create(struct vhd *v, const char *path, struct vhd_error *err)
 	v->path = vhd_canonical_path(path, true);
 	if (!v->path)
 		return fail_create(path, err);
-	r = vhd_lock(v->fd, v->path, true, err);
+	r = vhd_lock(v->fd, v->path, VHD_OPEN_RDWR, err);
 	if (!r)
 		r = vhd_file_size(v, err);
 	if (r)

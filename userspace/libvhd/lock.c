@@ -112,8 +112,9 @@ void vhd_unlock_and_close(int fd)
 	close(fd);
 }
 
-int vhd_lock(int fd, const char *path, bool rdwr, struct vhd_error *err)
+int vhd_lock(int fd, const char *path, unsigned int flags, struct vhd_error *err)
 {
+	bool rdwr = flags & VHD_OPEN_RDWR;
 	struct flock lock = {
 		.l_type = rdwr ? F_WRLCK : F_RDLCK,
 		.l_whence = SEEK_SET,
@@ -123,7 +124,7 @@ int vhd_lock(int fd, const char *path, bool rdwr, struct vhd_error *err)
 	struct flock wanted = lock;
 
 	if (!fcntl(fd, F_OFD_SETLK, &lock))
-		return 0;
+		return flags & VHD_OPEN_HEIR ? 0 : vhd_check_orphans(fd, path, rdwr, err);
 	if (errno == EAGAIN || errno == EACCES)
 		return fail_in_use(fd, path, &wanted, err);
 	return vhd_fail(err, -errno, "%s: locking failed: %s; mount its filesystem with locks",

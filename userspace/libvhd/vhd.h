@@ -119,6 +119,7 @@ struct vhd_error {
 #define VHD_OPEN_RDWR	0x1U
 #define VHD_OPEN_DIRECT	0x2U	/* O_DIRECT, where sectors can be had so */
 #define VHD_OPEN_NOLOCK	0x4U	/* take no lock on the image */
+#define VHD_OPEN_HEIR	0x8U	/* in the place of the tapdisk, dead, of a tap that has it */
 
 /**
  * struct vhd - an open image
@@ -279,13 +280,15 @@ bool vhd_parent_is_raw(const struct vhd *v);
  * @fd: an open file; the lock lives till vhd_unlock_and_close(), or as long as its
  *	open file description
  * @path: for @err
- * @rdwr: exclude all others; else only writers
+ * @flags: VHD_OPEN_RDWR: exclude all others, else only writers; VHD_OPEN_HEIR
  * @err: filled in on failure
  *
+ * Who may not open it has a lock, or is a tap whose tapdisk has died.
+ *
  * Return: 0, -EBUSY (names the process that has it open, where that can be
- * seen), or what fcntl() had to say.
+ * seen, or the tap), or what fcntl() had to say.
  */
-int vhd_lock(int fd, const char *path, bool rdwr, struct vhd_error *err);
+int vhd_lock(int fd, const char *path, unsigned int flags, struct vhd_error *err);
 
 /*
  * Close a file that vhd_lock() has locked, or not. Its open file description may

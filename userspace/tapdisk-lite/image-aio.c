@@ -104,7 +104,7 @@ static int raw_prepare(struct raw *raw, struct stat *st, unsigned int flags,
 	err = measure(raw, st, error);
 	if (err)
 		return err;
-	err = vhd_lock(raw->fd, raw->path, !(flags & IMAGE_RDONLY), error);
+	err = vhd_lock(raw->fd, raw->path, image_vhd_flags(flags), error);
 	if (err)
 		return err;
 

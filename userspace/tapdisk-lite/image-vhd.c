@@ -116,8 +116,7 @@ static int image_vhd_open(struct image **out, struct aio *aio, const char *path,
 	if (!image)
 		return deny(error, ENOMEM, "%s: out of memory", path);
 	image->image.keep_fd = -1;
-	err = vhd_open_chain(&image->chain, path, VHD_OPEN_DIRECT | (rdonly ? 0 : VHD_OPEN_RDWR),
-			     error);
+	err = vhd_open_chain(&image->chain, path, VHD_OPEN_DIRECT | image_vhd_flags(flags), error);
 	if (err) {
 		free(image);
 		return err;

@@ -87,6 +87,12 @@ void image_close(struct image *image)
 	free(name);
 }
 
+unsigned int image_vhd_flags(unsigned int flags)
+{
+	return (flags & IMAGE_RDONLY ? 0 : VHD_OPEN_RDWR) |
+	       (flags & IMAGE_HEIR ? VHD_OPEN_HEIR : 0);
+}
+
 static bool device_discards(dev_t dev)
 {
 	static const char *const formats[] = {

@@ -21,7 +21,9 @@
 #define IMAGE_IOV_MAX		11
 #define IMAGE_SECTORS_MAX	88	/* of a READ or WRITE: eleven pages */
 
-#define IMAGE_RDONLY		0x1U	/* image_open() flag */
+/* image_open() flags */
+#define IMAGE_RDONLY		0x1U
+#define IMAGE_HEIR		0x2U	/* in the place of a tapdisk that has died */
 
 /**
  * struct image_request - one request to an image
@@ -153,6 +155,9 @@ int image_open(struct image **image, struct aio *aio, const char *name, unsigned
 
 /* No request is in flight, and the image is not busy. NULL is fine. */
 void image_close(struct image *image);
+
+/* How libvhd is to open, and lock, what image_open() has these flags for: VHD_OPEN_*. */
+unsigned int image_vhd_flags(unsigned int flags);
 
 /* The file or device can give back space (aio_punch()). */
 bool image_file_trims(int fd);

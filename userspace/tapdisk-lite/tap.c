@@ -210,14 +210,16 @@ static void close_image(struct tap *tap)
 	tap->image = NULL;
 }
 
-static int open_image(struct tap *tap, const char *name, bool rdonly, struct vhd_error *error)
+/* @flags: of image_open() */
+static int open_image(struct tap *tap, const char *name, unsigned int flags,
+		      struct vhd_error *error)
 {
 	int err;
 
 	if (tap->image)
 		return deny(error, EEXIST, "minor %u: %s is open already: close it first",
 			    tap->minor, tap->image->name);
-	err = image_open(&tap->image, &tap->tapdisk->aio, name, rdonly ? IMAGE_RDONLY : 0, error);
+	err = image_open(&tap->image, &tap->tapdisk->aio, name, flags, error);
 	if (err)
 		return err;
 	err = keep_state(tap, error);
@@ -227,6 +229,12 @@ static int open_image(struct tap *tap, const char *name, bool rdonly, struct vhd
 	}
 	register_files(tap);
 	return 0;
+}
+
+static unsigned int order_flags(const struct blktap_order *order)
+{
+	return (order->flags & BLKTAP_ORDER_F_RDONLY ? IMAGE_RDONLY : 0) |
+	       (order->flags & BLKTAP_ORDER_F_JOIN ? IMAGE_HEIR : 0);
 }
 
 int tap_open(struct tap *tap, const struct blktap_order *order, const char *name,
@@ -239,7 +247,7 @@ int tap_open(struct tap *tap, const struct blktap_order *order, const char *name
 			    tap->minor);
 	tap->joined = order->flags & BLKTAP_ORDER_F_JOIN;
 	tap->layout_disk = tap->layout && !(order->flags & BLKTAP_ORDER_F_RING);
-	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
+	err = open_image(tap, name, order_flags(order), error);
 	if (err)
 		return err;
 
@@ -278,7 +286,7 @@ int tap_resume(struct tap *tap, const struct blktap_order *order, const char *na
 		return deny(error, EBUSY, "minor %u: is pausing still", tap->minor);
 	/* By an OPEN that came too late: what is resumed is paused, and has none open. */
 	close_image(tap);
-	err = open_image(tap, name, order->flags & BLKTAP_ORDER_F_RDONLY, error);
+	err = open_image(tap, name, order_flags(order), error);
 	if (err)
 		return err;
 
@@ -332,7 +340,7 @@ static void pause_undo(struct tap *tap, const char *name, bool rdonly)
 {
 	struct vhd_error error;
 
-	if (open_image(tap, name, rdonly, &error))
+	if (open_image(tap, name, rdonly ? IMAGE_RDONLY : 0, &error))
 		syslog(LOG_CRIT, "minor %u: requests will fail: %s", tap->minor, error.text);
 }
 

@@ -92,6 +92,25 @@ static ssize_t task_show(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RO(task);
 
+/*
+ * The image that its tapdisk had when it died, and "rw" or "ro": who could get its lock
+ * now is to keep off it until the next tapdisk has it, or the disk has gone.
+ */
+static ssize_t orphan_show(struct device *dev, struct device_attribute *attr,
+			   char *buf)
+{
+	struct blktap *tap = to_tap(dev);
+	ssize_t len = 0;
+
+	mutex_lock(&tap->lock);
+	if (blktap_orphaned(tap) && !tap->paused && tap->name)
+		len = sysfs_emit(buf, "%s %s\n", tap->rdonly ? "ro" : "rw",
+				 tap->name);
+	mutex_unlock(&tap->lock);
+	return len;
+}
+static DEVICE_ATTR_RO(orphan);
+
 static ssize_t pool_show(struct device *dev, struct device_attribute *attr,
 			 char *buf)
 {
@@ -250,6 +269,7 @@ static struct attribute *tap_attrs[] = {
 	&dev_attr_resume.attr,
 	&dev_attr_recall.attr,
 	&dev_attr_task.attr,
+	&dev_attr_orphan.attr,
 	&dev_attr_pool.attr,
 	&dev_attr_map_limit.attr,
 	&dev_attr_request_timeout.attr,

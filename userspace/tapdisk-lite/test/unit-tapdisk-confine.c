@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <cap-ng.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -139,6 +140,15 @@ static void no_new_files(void)
 	REFUSED(syscall(SYS_openat2, AT_FDCWD, "0", NULL, 0));
 }
 
+/* To see what has an image that is in use: a tap, or a process. */
+static void folders_are_read(void)
+{
+	DIR *dir = opendir("/proc");
+
+	must(dir && readdir(dir), "/proc", errno);
+	closedir(dir);
+}
+
 static void no_code(void)
 {
 	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -212,6 +222,7 @@ CASE(no_processes)
 CASE(no_privileges)
 CASE(no_sockets)
 CASE(no_new_files)
+CASE(folders_are_read)
 CASE(no_code)
 CASE(few_capabilities)
 CASE(an_image_is_served)
@@ -223,6 +234,7 @@ int main(void)
 		unit(test_no_privileges),
 		unit(test_no_sockets),
 		unit(test_no_new_files),
+		unit(test_folders_are_read),
 		unit(test_no_code),
 		unit(test_few_capabilities),
 		unit(test_an_image_is_served),

@@ -234,6 +234,54 @@ static void its_time_is_not_held_against_the_next_one(void)
 	server_down(&s);
 }
 
+/* A tapdisk that takes what there is, and dies of it. */
+static void short_life(const struct first *f)
+{
+	struct tap t;
+	pid_t pid = fork();
+
+	if (!pid) {
+		second_map(&t, f);
+		CHECK_OK(tap_create(&t, DISK_SECTORS, 0));
+		nap_ms(100);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	CHECK(wait_until(is_orphan, (void *)&f->tap.h.minor, 10));
+	nap_ms(400);
+}
+
+/* Each life is shorter than the time limit. */
+static void what_its_tapdisks_die_of_ends_with_an_error(void)
+{
+	struct first *f = first_new();
+	int result = 0, lives = 0;
+	struct disk_io *io;
+	struct server s = { 0 };
+	struct tap t;
+	pid_t pid, writer;
+
+	f->holds = true;
+	pid = first_start(f);
+	io = shared_alloc(sizeof(*io));
+	*io = (struct disk_io) {
+		.node = f->tap.disk_node, .flags = O_DIRECT, .write = true,
+		.buf = shared_alloc(4096), .len = 4096,
+	};
+	CHECK_OK(sysfs_write(f->tap.sysfs, "request_timeout", "4"));
+	writer = child_start(do_disk_io, io);
+	child_settle(writer);
+	first_kill(f, pid);
+	while (!child_is_done(writer, &result) && lives++ < 60)
+		short_life(f);
+	CHECK(result == EIO, "%d after %d lives", result, lives);
+	CHECK(lives > 2, "after %d lives", lives);
+	second_map(&t, f);
+	second_serve(&s, &t);
+	CHECK(in_child(do_disk_io, io) == 0);
+	server_down(&s);
+}
+
 /* Others use the disk, and rely on what its forerunner has not ended. */
 static void one_that_serves_nothing_can_take_nothing_away(void)
 {
@@ -583,6 +631,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(the_next_one_is_asked_again),
 	KTAP_CASE(one_dies_after_the_other),
 	KTAP_CASE(its_time_is_not_held_against_the_next_one),
+	KTAP_CASE(what_its_tapdisks_die_of_ends_with_an_error),
 	KTAP_CASE(one_that_serves_nothing_can_take_nothing_away),
 	KTAP_CASE(it_must_be_the_same_disk),
 	KTAP_CASE(it_keeps_its_size_where_the_image_has_grown),

@@ -188,8 +188,10 @@ void tap_ring_stop(struct blktap *tap, struct mm_struct *mm)
 		mmgrab(mm);
 		ring->left = mm;
 	}
-	if (ring->joined)
-		tap_recover_restart(ring);
+	if (ring->joined) {
+		WRITE_ONCE(ring->lives, ring->lives + 1);
+		tap_recover_restart(ring, false);
+	}
 	ring->live = false;
 	ring->joined = false;
 	spin_unlock(&ring->lock);

@@ -123,6 +123,16 @@ struct tap_slot {
 	struct page *pages[BLKTAP_SEGMENT_MAX];
 };
 
+/**
+ * struct tap_clock - how long something has waited for the tapdisk
+ * @since: when that began, or began anew, in jiffies; 0: it never has
+ * @lives: tap_ring.lives when it began
+ */
+struct tap_clock {
+	unsigned long since;
+	u32 lives;
+};
+
 /* Where a discard's TRIM is. */
 enum tap_trim {
 	TRIM_NONE,
@@ -145,7 +155,7 @@ enum tap_trim {
  * @retried: when it first found no space, or met a timeout, and was to be tried
  *	again, in jiffies; 0: it never has
  * @seq: its place among all requests that have waited for the tapdisk
- * @since: when it began to wait for the tapdisk, in jiffies; 0: it never has
+ * @clock: how long it has waited for the tapdisk
  * @work: what needs a context of its own (layout mode, as all that follows)
  * @pinned: holds a reference on tap_direct.users
  * @landed: @ext's part is written, and not yet noted as dirty
@@ -174,7 +184,7 @@ struct tap_cmd {
 	bool again;
 	unsigned long retried;
 	u64 seq;
-	unsigned long since;
+	struct tap_clock clock;
 
 	struct work_struct work;
 	bool pinned;
@@ -199,7 +209,7 @@ struct tap_cmd {
  * struct tap_commit - a LAYOUTCOMMIT that is waited for
  * @done: when it is answered, or never will be
  * @posted: it has a slot
- * @since: when the wait began, in jiffies
+ * @clock: how long it has waited for the tapdisk
  * @nr: ranges
  * @err: 0 or a negative errno
  * @ranges: the kernel's own copy
@@ -207,7 +217,7 @@ struct tap_cmd {
 struct tap_commit {
 	struct completion done;
 	bool posted;
-	unsigned long since;
+	struct tap_clock clock;
 	unsigned int nr;
 	int err;
 	struct blktap_extent ranges[BLKTAP_EXTENTS_MAX];
@@ -400,6 +410,7 @@ struct tap_counters {
  * @nr_retry: how many
  * @backoff: how soon, in jiffies
  * @seq: of the last request that came to wait
+ * @lives: tapdisks that served the disk and have gone
  * @timeout: seconds that a request may wait for the tapdisk, 0: for ever
  * @on_timeout: enum blktap_on_timeout
  * @commit: a LAYOUTCOMMIT to be posted or under way, or NULL
@@ -450,6 +461,7 @@ struct tap_ring {
 	unsigned int nr_retry;
 	unsigned long backoff;
 	u64 seq;
+	u32 lives;
 	unsigned int timeout;
 	u32 on_timeout;
 	struct tap_commit *commit;
@@ -663,7 +675,8 @@ void tap_ended_end(struct blktap *tap, struct tap_ended *ended,
 void tap_recover_init(struct blktap *tap);
 void tap_recover_stop(struct blktap *tap);
 void tap_recover_set_timeout(struct blktap *tap, unsigned int seconds);
-void tap_recover_restart(struct tap_ring *ring);
+void tap_clock_start(struct tap_ring *ring, struct tap_clock *clock);
+void tap_recover_restart(struct tap_ring *ring, bool held);
 void tap_recover_post(struct blktap *tap, struct tap_slot *slot);
 void tap_recover_lost(struct blktap *tap);
 void tap_recover_abort(struct blktap *tap);

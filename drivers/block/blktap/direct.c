@@ -308,7 +308,7 @@ bool tap_direct_pin(struct blktap *tap, struct tap_cmd *cmd)
 		closed = direct->closed;
 		dead = direct->dead;
 		/* What it waits for now isn't the tapdisk. */
-		cmd->since = 0;
+		cmd->clock.since = 0;
 		if (closed && !dead) {
 			trace_blktap_gate(tap, blk_mq_rq_from_pdu(cmd));
 			list_add_tail(&cmd->node, &direct->gate);

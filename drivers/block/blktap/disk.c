@@ -84,7 +84,7 @@ void tap_start_request(struct blktap *tap, struct request *rq)
 {
 	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
 
-	cmd->since = 0;
+	cmd->clock.since = 0;
 	cmd->retried = 0;
 	blk_mq_start_request(rq);
 	trace_blktap_queue(tap, rq);

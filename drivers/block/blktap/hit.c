@@ -105,7 +105,7 @@ static bool part_done(struct tap_cmd *cmd, unsigned int len)
 {
 	cmd->pos += len;
 	/* The next part has the whole time to wait for the tapdisk. */
-	cmd->since = 0;
+	cmd->clock.since = 0;
 	return cmd->pos == blk_rq_bytes(blk_mq_rq_from_pdu(cmd));
 }
 
@@ -349,15 +349,26 @@ static bool hit_landed(struct blktap *tap, struct tap_cmd *cmd)
 	return part_done(cmd, cmd->ret);
 }
 
-/* Commits, to make room in the maps. Return: that failed; status is set. */
-static bool hit_relieve(struct blktap *tap, struct tap_cmd *cmd)
+/* What a file's sync has failed with does not pass. */
+static void hit_sync_failed(struct blktap *tap, struct request *rq, int err)
 {
+	if (READ_ONCE(tap->direct->failed))
+		tap_hit_end(tap, rq, errno_to_blk_status(err));
+	else
+		tap_hit_fail(tap, rq, errno_to_blk_status(err));
+}
+
+/* Commits, to make room in the maps. Return: the request goes on. */
+static bool hit_relieve(struct blktap *tap, struct request *rq)
+{
+	struct tap_cmd *cmd = blk_mq_rq_to_pdu(rq);
 	int err = tap_direct_sync(tap);
 
 	cmd->crowded = false;
-	cmd->status = errno_to_blk_status(err);
 	tap_layout_count(&tap->direct->layout);
-	return err;
+	if (err)
+		hit_sync_failed(tap, rq, err);
+	return !err;
 }
 
 /* FLUSH: the files, and where data went over the ring the tapdisk too. */
@@ -367,10 +378,10 @@ static void hit_flush(struct blktap *tap, struct request *rq)
 
 	if (!err && tap->direct->flush && READ_ONCE(tap->direct->ring_used))
 		tap_ring_requeue(tap, rq, BLKTAP_OP_FLUSH);
-	else if (err && !READ_ONCE(tap->direct->failed))
-		tap_hit_fail(tap, rq, errno_to_blk_status(err));
+	else if (err)
+		hit_sync_failed(tap, rq, err);
 	else
-		tap_hit_end(tap, rq, errno_to_blk_status(err));
+		tap_hit_end(tap, rq, BLK_STS_OK);
 }
 
 static void hit_do(struct blktap *tap, struct request *rq)
@@ -394,9 +405,7 @@ static void hit_do(struct blktap *tap, struct request *rq)
 	default:
 		if (cmd->landed && hit_landed(tap, cmd))
 			tap_hit_end(tap, rq, BLK_STS_OK);
-		else if (cmd->crowded && hit_relieve(tap, cmd))
-			tap_hit_fail(tap, rq, cmd->status);
-		else
+		else if (!cmd->crowded || hit_relieve(tap, rq))
 			hit_run(tap, rq, false, NULL);
 	}
 }

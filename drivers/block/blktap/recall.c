@@ -57,8 +57,8 @@ static bool trim_claim(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 	ring->trimming = true;
 	if (!mine) {
 		/* For what the tapdisk does for another one. */
-		if (!cmd->since)
-			cmd->since = jiffies ?: 1;
+		if (!cmd->clock.since)
+			tap_clock_start(&tap->ring, &cmd->clock);
 		list_add_tail(&cmd->node, &ring->trims);
 		tap_recover_watch(tap);
 	}

@@ -23,6 +23,7 @@
 #define BACKOFF_FIRST	(HZ / 10)
 #define BACKOFF_MAX	(5 * HZ)	/* for a network filesystem */
 #define BACKOFF_SPACE	HZ		/* for space */
+#define LIVES_MAX	3	/* of tapdisks, each of which a request waits for anew */
 
 static const char * const op_names[] = {
 	[BLKTAP_OP_READ]		= "READ",
@@ -40,41 +41,61 @@ static struct tap_cmd *rq_cmd(struct request *rq)
 
 /* --- the tapdisk has gone --- */
 
-static void restart_list(struct list_head *cmds)
+/**
+ * tap_clock_start - something begins to wait for the tapdisk
+ * @ring: the tap's
+ * @clock: its own
+ */
+void tap_clock_start(struct tap_ring *ring, struct tap_clock *clock)
+{
+	clock->since = jiffies ?: 1;
+	clock->lives = READ_ONCE(ring->lives);
+}
+
+static void restart_one(struct tap_ring *ring, struct tap_clock *clock, bool held)
+{
+	if (held)
+		tap_clock_start(ring, clock);
+	else if (ring->lives - clock->lives < LIVES_MAX)
+		clock->since = jiffies ?: 1;
+}
+
+static void restart_list(struct tap_ring *ring, struct list_head *cmds,
+			 bool held)
 {
 	struct tap_cmd *cmd;
 
 	list_for_each_entry(cmd, cmds, node)
-		cmd->since = jiffies ?: 1;
+		restart_one(ring, &cmd->clock, held);
 }
 
 /**
  * tap_recover_restart - all that waits for a tapdisk begins to wait now
  * @ring: the tap's, locked
+ * @held: it waited for an admin
  *
- * How long the last one took is not held against the next one, nor is the time in
- * which there was none, or an admin held requests up.
+ * How long the last tapdisk took is not held against the next one, nor is the time
+ * in which there was none. But what has outlived some may be what they die of: that
+ * is not waited for without end.
  */
-void tap_recover_restart(struct tap_ring *ring)
+void tap_recover_restart(struct tap_ring *ring, bool held)
 {
 	unsigned int i;
 
 	lockdep_assert_held(&ring->lock);
-	restart_list(&ring->waiting);
-	restart_list(&ring->trims);
+	restart_list(ring, &ring->waiting, held);
+	restart_list(ring, &ring->trims, held);
 	if (ring->commit)
-		ring->commit->since = jiffies;
+		restart_one(ring, &ring->commit->clock, held);
 	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
 		struct tap_slot *slot = &ring->slots[i];
 
 		if (slot->state == SLOT_FREE)
 			continue;
 		if (slot->op == BLKTAP_OP_LAYOUTGET)
-			restart_list(&slot->parked);
-		else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT && slot->commit)
-			slot->commit->since = jiffies;
+			restart_list(ring, &slot->parked, held);
 		else if (slot->rq)
-			rq_cmd(slot->rq)->since = jiffies ?: 1;
+			restart_one(ring, &rq_cmd(slot->rq)->clock, held);
 	}
 }
 
@@ -250,9 +271,10 @@ struct watch {
 };
 
 /* Return: it has to end. */
-static bool watch_one(struct watch *w, unsigned long since, u8 op, u64 sector)
+static bool watch_one(struct watch *w, const struct tap_clock *clock, u8 op,
+		      u64 sector)
 {
-	unsigned long age = jiffies - since;
+	unsigned long age = jiffies - clock->since;
 
 	w->any = true;
 	if (age < w->limit)
@@ -273,7 +295,7 @@ static void watch_list(struct watch *w, struct list_head *cmds, u8 op,
 	list_for_each_entry_safe(cmd, next, cmds, node) {
 		struct request *rq = blk_mq_rq_from_pdu(cmd);
 
-		if (!watch_one(w, cmd->since, op ?: cmd->op, blk_rq_pos(rq)))
+		if (!watch_one(w, &cmd->clock, op ?: cmd->op, blk_rq_pos(rq)))
 			continue;
 		list_move_tail(&cmd->node, late);
 		if (nr)
@@ -328,12 +350,12 @@ static void watch_slot(struct watch *w, struct tap_ring *ring,
 	if (slot->op == BLKTAP_OP_LAYOUTGET) {
 		watch_list(w, &slot->parked, slot->op, &w->parked, NULL);
 	} else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT) {
-		if (!commit || !watch_one(w, commit->since, slot->op, 0))
+		if (!commit || !watch_one(w, &commit->clock, slot->op, 0))
 			return;
 		w->commit = commit;
 		slot->commit = NULL;
 		ring->commit = NULL;
-	} else if (slot->rq && watch_one(w, rq_cmd(slot->rq)->since, slot->op,
+	} else if (slot->rq && watch_one(w, &rq_cmd(slot->rq)->clock, slot->op,
 					 slot->sector)) {
 		w->rqs[w->nr++] = slot->rq;
 		slot_abandon(ring, slot);
@@ -355,7 +377,7 @@ static void watch_ring(struct watch *w, struct tap_ring *ring)
 	watch_list(w, &ring->waiting, 0, &w->waiting, &ring->nr_waiting);
 	watch_list(w, &ring->trims, BLKTAP_OP_TRIM, &w->parked, NULL);
 	if (ring->commit && !ring->commit->posted &&
-	    watch_one(w, ring->commit->since, BLKTAP_OP_LAYOUTCOMMIT, 0))
+	    watch_one(w, &ring->commit->clock, BLKTAP_OP_LAYOUTCOMMIT, 0))
 		swap(w->commit, ring->commit);
 }
 
@@ -521,7 +543,7 @@ static void retry_one(struct blktap *tap, struct request *rq)
 
 	cmd->status = BLK_STS_OK;
 	/* Each try has the whole time to wait for the tapdisk. */
-	cmd->since = 0;
+	cmd->clock.since = 0;
 	if (retry_expired(&tap->ring, cmd, status))
 		blk_mq_end_request(rq, status);
 	else if (tap->direct)

@@ -367,8 +367,8 @@ static void cmd_begin(struct tap_cmd *cmd, struct request *rq, u8 op)
 	if (!rq_tap(rq)->direct)
 		cmd->trim = TRIM_NONE;
 	cmd->again = false;
-	if (!cmd->since)
-		cmd->since = jiffies ?: 1;
+	if (!cmd->clock.since)
+		tap_clock_start(&rq_tap(rq)->ring, &cmd->clock);
 	cmd->done = 0;
 	cmd->next.bio = rq->bio;
 	if (rq->bio)
@@ -477,7 +477,7 @@ int tap_ring_commit(struct blktap *tap, struct tap_commit *commit)
 
 	init_completion(&commit->done);
 	commit->posted = false;
-	commit->since = jiffies;
+	tap_clock_start(ring, &commit->clock);
 	commit->err = 0;
 	spin_lock(&ring->lock);
 	taken = !ring->failed;
@@ -766,7 +766,7 @@ void tap_ring_hold(struct blktap *tap, bool hold)
 	tap->ring.held = hold;
 	if (!hold) {
 		ring_look_again(tap);
-		tap_recover_restart(&tap->ring);
+		tap_recover_restart(&tap->ring, true);
 	}
 	spin_unlock(&tap->ring.lock);
 	if (hold)
@@ -788,7 +788,7 @@ void tap_ring_join(struct blktap *tap, bool errnos)
 	spin_lock(&ring->lock);
 	ring->errnos = errnos;
 	ring->joined = ring->live;
-	tap_recover_restart(ring);
+	tap_recover_restart(ring, false);
 	if (!ring->held)
 		ring_look_again(tap);
 	spin_unlock(&ring->lock);

@@ -100,6 +100,22 @@ test_an_orphans_image_is_refused_to_others_in_layout_mode() {
 	refuses_its_image layout
 }
 
+# The kernel knows the files, whatever they are called, and nobody looks for them.
+test_an_orphans_image_is_refused_by_any_name() {
+	make_chain "$DIR/c" 16 2
+	up "vhd:$DIR/c2.vhd" layout
+	kill_tapdisk "$MINOR"
+	mv "$DIR/c1.vhd" "$DIR/parent.vhd"
+	mv "$DIR/c2.vhd" "$DIR/moved.vhd"
+	expect_fail 16 "whose tapdisk has died" vhd-util check -n "$DIR/moved.vhd"
+	expect_fail 16 "whose tapdisk has died" vhd-util resize -n "$DIR/parent.vhd" -s 32
+	make_raw "$DIR/c2.vhd" 1
+	opens_elsewhere -a "aio:$DIR/c2.vhd"
+	tap-ctl close -f -m "$MINOR"
+	vhd-util resize -n "$DIR/parent.vhd" -s 32
+	tap-ctl destroy -m "$MINOR"
+}
+
 opens_elsewhere() { # OPTION... of tap-ctl create
 	local node
 
@@ -109,6 +125,8 @@ opens_elsewhere() { # OPTION... of tap-ctl create
 
 # One that reads excludes writers; a pause lets go of the image.
 test_an_orphan_excludes_no_more_than_it_must() {
+	local other
+
 	make_raw "$DIR/r.img" 16
 	up "aio:$DIR/r.img" layout -R
 	kill_tapdisk "$MINOR"
@@ -121,6 +139,15 @@ test_an_orphan_excludes_no_more_than_it_must() {
 	expect_content "$CLASS/blktap$MINOR/orphan" "" "orphan, paused"
 	opens_elsewhere -a "aio:$DIR/r.img"
 	tap-ctl recover -m "$MINOR"
+
+	# Who goes on then is no heir of another one that has it now.
+	other=$(tap-ctl create -a "aio:$DIR/r.img")
+	other=${other##*tapdev}
+	defer tap_destroy_if_there "$other"
+	kill_tapdisk "$other"
+	expect_fail 16 "in use by tap $other" tap-ctl unpause -m "$MINOR"
+	tap-ctl recover -m "$other"
+	tap_destroy "$other"
 	tap-ctl unpause -m "$MINOR"
 	tap_destroy "$MINOR"
 }

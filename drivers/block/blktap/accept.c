@@ -64,17 +64,29 @@ static bool op_claim(struct blktap_op *op)
 	return claimed;
 }
 
-/* What it finds under way gives up by itself, once no I/O waits for a tapdisk. */
-static void op_preempt(struct blktap_op *op)
+/*
+ * What it finds under way gives up by itself, once no I/O waits for a tapdisk; but
+ * it may wait for a file.
+ */
+static int op_preempt(struct blktap_op *op)
 {
 	struct blktap *tap = op->tap;
+	long left;
 
 	if (op->cmd == BLKTAP_CMD_STATS || READ_ONCE(tap->op) == op)
-		return;
+		return 0;
 	if (op_forces(op) && READ_ONCE(tap->disk))
 		tap_ring_kill(tap);
-	while (!op_claim(op))
-		wait_event_idle(tap->wait, !READ_ONCE(tap->op));
+	while (!op_claim(op)) {
+		left = max_t(long, op->deadline - jiffies, 0);
+		if (wait_event_idle_timeout(tap->wait, !READ_ONCE(tap->op),
+					    left))
+			continue;
+		op->text = kasprintf(GFP_KERNEL, "tap %u: what is under way waits for a file: try again when that goes on",
+				     tap->minor);
+		return -ETIMEDOUT;
+	}
+	return 0;
 }
 
 /* While a ring is held nothing here may wait for memory that its disk has. */
@@ -84,8 +96,7 @@ static void op_work(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save();
 	struct blktap *tap = op->tap;
 
-	op_preempt(op);
-	op->error = blktap_op_do(op);
+	op->error = op_preempt(op) ?: blktap_op_do(op);
 	if (READ_ONCE(blktap_verbosity) > 0)
 		pr_info("tap %u: command %u: %d %s\n", tap->minor, op->cmd,
 			op->error, op->text ?: "");

@@ -189,7 +189,7 @@ void tap_ring_stop(struct blktap *tap, struct mm_struct *mm)
 		ring->left = mm;
 	}
 	if (ring->joined) {
-		WRITE_ONCE(ring->lives, ring->lives + 1);
+		ring->lives++;
 		tap_recover_restart(ring, false);
 	}
 	ring->live = false;

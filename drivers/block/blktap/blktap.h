@@ -126,10 +126,12 @@ struct tap_slot {
 /**
  * struct tap_clock - how long something has waited for the tapdisk
  * @since: when that began, or began anew, in jiffies; 0: it never has
- * @lives: tap_ring.lives when it began
+ * @lost: tapdisks that had it when they went
+ * @lives: tap_ring.lives at the last of these
  */
 struct tap_clock {
 	unsigned long since;
+	u32 lost;
 	u32 lives;
 };
 
@@ -255,6 +257,8 @@ struct tap_recall {
  * @below: the tap that it is on, kept by @file, or NULL
  * @write: it may be granted for writing
  * @buffered: it can't do direct I/O
+ * @dev: as stat(2) has it: the device that it is on, or is
+ * @ino: and its number there
  */
 struct tap_file {
 	struct file *file;
@@ -262,6 +266,8 @@ struct tap_file {
 	struct blktap *below;
 	bool write;
 	bool buffered;
+	dev_t dev;
+	u64 ino;
 };
 
 struct tap_direct_counters {
@@ -539,6 +545,8 @@ struct blktap_tapdisk {
  * @uppers: files of other taps that are on its disk; by levels_lock
  * @tags: the disk's
  * @scan: the partition scan that follows CREATE_DEVICE
+ * @mark_dead: tells the disk's users that it is dead, which may wait for its I/O
+ * @marking: that is under way
  * @detach: the ring's end
  * @watch: looks for requests that have waited for too long
  * @retry: tries again what is in tap_ring.retry
@@ -580,6 +588,8 @@ struct blktap {
 	unsigned int uppers;
 	struct blk_mq_tag_set tags;
 	struct work_struct scan;
+	struct work_struct mark_dead;
+	bool marking;
 	struct work_struct detach;
 	struct delayed_work watch;
 	struct delayed_work retry;
@@ -644,6 +654,7 @@ void tap_ring_join(struct blktap *tap, bool errnos);
 void tap_ring_leave(struct blktap *tap);
 void tap_ring_hold(struct blktap *tap, bool hold);
 bool tap_ring_drained(struct tap_ring *ring);
+void tap_ring_flushed(struct tap_ring *ring);
 bool tap_ring_dirty(struct tap_ring *ring);
 bool tap_ring_idle(struct tap_ring *ring);
 bool tap_ring_live(struct tap_ring *ring);
@@ -675,7 +686,7 @@ void tap_ended_end(struct blktap *tap, struct tap_ended *ended,
 void tap_recover_init(struct blktap *tap);
 void tap_recover_stop(struct blktap *tap);
 void tap_recover_set_timeout(struct blktap *tap, unsigned int seconds);
-void tap_clock_start(struct tap_ring *ring, struct tap_clock *clock);
+void tap_clock_start(struct tap_clock *clock);
 void tap_recover_restart(struct tap_ring *ring, bool held);
 void tap_recover_post(struct blktap *tap, struct tap_slot *slot);
 void tap_recover_lost(struct blktap *tap);
@@ -705,6 +716,7 @@ void tap_direct_free(struct blktap *tap);
 int tap_direct_open_file(struct blktap *tap, const struct blktap_file *arg,
 			 struct tap_file *file);
 int tap_direct_add_file(struct blktap *tap, struct tap_file *file);
+ssize_t tap_direct_show_files(struct blktap *tap, char *buf);
 int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up);
 void tap_direct_forget(struct blktap *tap);
 void tap_direct_open(struct blktap *tap);

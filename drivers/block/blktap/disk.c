@@ -208,6 +208,15 @@ static void scan_work(struct work_struct *work)
 	wake_up_all(&tap->wait);
 }
 
+static void mark_dead_work(struct work_struct *work)
+{
+	struct blktap *tap = container_of(work, struct blktap, mark_dead);
+
+	blk_mark_disk_dead(tap->disk);
+	WRITE_ONCE(tap->marking, false);
+	wake_up_all(&tap->wait);
+}
+
 /* tda..tdz, tdaa..: bijective base 26, as for sd. */
 static void disk_set_name(struct gendisk *disk, unsigned int index)
 {
@@ -467,6 +476,7 @@ int blktap_disk_create(struct blktap *tap, struct blktap_params *params)
 	if (err)
 		return err;
 	INIT_WORK(&tap->scan, scan_work);
+	INIT_WORK(&tap->mark_dead, mark_dead_work);
 	err = tap_slot_reserve(tap);
 	if (err)
 		return err;
@@ -523,7 +533,7 @@ static bool disk_is_killed(struct blktap *tap)
 {
 	struct gendisk *disk = tap->disk;
 
-	return tap->killing ||
+	return tap->killing || tap->marking ||
 	       (test_bit(GD_DEAD, &disk->state) &&
 		!percpu_ref_is_zero(&disk->queue->q_usage_counter));
 }
@@ -572,6 +582,16 @@ static int disk_wait_for_io(struct blktap *tap, struct gendisk *disk,
 	return tap_wait(tap, deadline, disk_jobs_done(tap));
 }
 
+/* From Linux 6.6 on that writes back what is cached, and so may wait for a file. */
+static void disk_mark_dead(struct blktap *tap)
+{
+	lockdep_assert_held(&tap->lock);
+	if (tap->marking || test_bit(GD_DEAD, &tap->disk->state))
+		return;
+	tap->marking = true;
+	queue_work(blktap_op_wq, &tap->mark_dead);
+}
+
 /**
  * blktap_disk_kill - let a disk's I/O end, and none begin, to remove it by force
  * @tap: the tap; its ring has failed, so that nothing waits for the tapdisk
@@ -593,13 +613,13 @@ int blktap_disk_kill(struct blktap *tap, unsigned long deadline)
 	if (disk) {
 		tap->killing = true;
 		WRITE_ONCE(tap->no_open, true);
+		disk_mark_dead(tap);
 	}
 	mutex_unlock(&tap->lock);
 	if (!disk)
 		return 0;
-	if (!test_bit(GD_DEAD, &disk->state))
-		blk_mark_disk_dead(disk);
-	err = disk_wait_for_io(tap, disk, deadline);
+	err = tap_wait(tap, deadline, !READ_ONCE(tap->marking)) ?:
+	      disk_wait_for_io(tap, disk, deadline);
 	if (!err)
 		return 0;
 	mutex_lock(&tap->lock);
@@ -629,6 +649,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 			return err;
 	}
 	cancel_work_sync(&tap->scan);
+	cancel_work_sync(&tap->mark_dead);
 	del_gendisk(disk);
 	tap_recover_stop(tap);
 	blk_mq_free_tag_set(&tap->tags);

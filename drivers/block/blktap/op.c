@@ -478,6 +478,8 @@ static int op_pause(struct blktap_op *op)
 		err = op_fail(op, -EIO, "tap %u: the tapdisk has gone or failed",
 			      tap->minor);
 	tap->paused = !err;
+	if (!err)
+		tap_ring_flushed(&tap->ring);
 	mutex_unlock(&tap->lock);
 	if (err)
 		op_reopen(tap);
@@ -677,7 +679,7 @@ static int op_recover_open(struct blktap_op *op)
 	struct blktap *tap = op->tap;
 	int err;
 
-	op->flags |= BLKTAP_ORDER_F_JOIN;
+	op->flags |= BLKTAP_ORDER_F_JOIN | BLKTAP_ORDER_F_HEIR;
 	err = op_order_to(op, op->tapdisk, BLKTAP_ORDER_OPEN, op->name);
 	if (!err && !tap_ring_joined(&tap->ring))
 		err = op_fail(op, -EPROTO, "tap %u: tapdisk %d does not serve the disk",

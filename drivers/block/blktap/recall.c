@@ -58,7 +58,7 @@ static bool trim_claim(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 	if (!mine) {
 		/* For what the tapdisk does for another one. */
 		if (!cmd->clock.since)
-			tap_clock_start(&tap->ring, &cmd->clock);
+			tap_clock_start(&cmd->clock);
 		list_add_tail(&cmd->node, &ring->trims);
 		tap_recover_watch(tap);
 	}
@@ -72,11 +72,14 @@ static bool trim_claim(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 static void trim_release(struct blktap *tap)
 {
 	struct tap_ring *ring = &tap->ring;
-	struct tap_cmd *next;
+	struct tap_cmd *cmd, *next;
 
 	tap_layout_unhold(&tap->direct->layout);
 	spin_lock(&ring->lock);
 	ring->trimming = false;
+	/* One has ended: what waits behind it is not at a halt. */
+	list_for_each_entry(cmd, &ring->trims, node)
+		tap_clock_start(&cmd->clock);
 	next = list_first_entry_or_null(&ring->trims, struct tap_cmd, node);
 	if (next)
 		list_del_init(&next->node);

@@ -23,7 +23,7 @@
 #define BACKOFF_FIRST	(HZ / 10)
 #define BACKOFF_MAX	(5 * HZ)	/* for a network filesystem */
 #define BACKOFF_SPACE	HZ		/* for space */
-#define LIVES_MAX	3	/* of tapdisks, each of which a request waits for anew */
+#define LOST_MAX	3	/* tapdisks that had a request: then its clock goes on */
 
 static const char * const op_names[] = {
 	[BLKTAP_OP_READ]		= "READ",
@@ -41,32 +41,36 @@ static struct tap_cmd *rq_cmd(struct request *rq)
 
 /* --- the tapdisk has gone --- */
 
-/**
- * tap_clock_start - something begins to wait for the tapdisk
- * @ring: the tap's
- * @clock: its own
- */
-void tap_clock_start(struct tap_ring *ring, struct tap_clock *clock)
+/* Something begins to wait for the tapdisk. */
+void tap_clock_start(struct tap_clock *clock)
 {
 	clock->since = jiffies ?: 1;
-	clock->lives = READ_ONCE(ring->lives);
+	clock->lost = 0;
 }
 
-static void restart_one(struct tap_ring *ring, struct tap_clock *clock, bool held)
+/* Its tapdisk went with it; once for all the slots of a request. */
+static void clock_lost(struct tap_ring *ring, struct tap_clock *clock)
+{
+	if (clock->lost && clock->lives == ring->lives)
+		return;
+	clock->lives = ring->lives;
+	clock->lost++;
+}
+
+static void restart_one(struct tap_clock *clock, bool held)
 {
 	if (held)
-		tap_clock_start(ring, clock);
-	else if (ring->lives - clock->lives < LIVES_MAX)
+		tap_clock_start(clock);
+	else if (clock->lost < LOST_MAX)
 		clock->since = jiffies ?: 1;
 }
 
-static void restart_list(struct tap_ring *ring, struct list_head *cmds,
-			 bool held)
+static void restart_list(struct list_head *cmds, bool held)
 {
 	struct tap_cmd *cmd;
 
 	list_for_each_entry(cmd, cmds, node)
-		restart_one(ring, &cmd->clock, held);
+		restart_one(&cmd->clock, held);
 }
 
 /**
@@ -75,27 +79,27 @@ static void restart_list(struct tap_ring *ring, struct list_head *cmds,
  * @held: it waited for an admin
  *
  * How long the last tapdisk took is not held against the next one, nor is the time
- * in which there was none. But what has outlived some may be what they die of: that
- * is not waited for without end.
+ * in which there was none. But what several had when they went may be what they die
+ * of: that is not waited for without end.
  */
 void tap_recover_restart(struct tap_ring *ring, bool held)
 {
 	unsigned int i;
 
 	lockdep_assert_held(&ring->lock);
-	restart_list(ring, &ring->waiting, held);
-	restart_list(ring, &ring->trims, held);
+	restart_list(&ring->waiting, held);
+	restart_list(&ring->trims, held);
 	if (ring->commit)
-		restart_one(ring, &ring->commit->clock, held);
+		restart_one(&ring->commit->clock, held);
 	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
 		struct tap_slot *slot = &ring->slots[i];
 
 		if (slot->state == SLOT_FREE)
 			continue;
 		if (slot->op == BLKTAP_OP_LAYOUTGET)
-			restart_list(ring, &slot->parked, held);
+			restart_list(&slot->parked, held);
 		else if (slot->rq)
-			restart_one(ring, &rq_cmd(slot->rq)->clock, held);
+			restart_one(&rq_cmd(slot->rq)->clock, held);
 	}
 }
 
@@ -115,6 +119,22 @@ static void lost_take(struct blktap *tap, struct tap_slot *slot,
 	ring->commit = lost->commit;
 	lost->commit = NULL;
 	tap_recover_watch(tap);
+}
+
+/* Context: tap_ring.lock. A tapdisk that has gone had what is in a slot. */
+static void lost_count(struct tap_ring *ring, struct tap_slot *slot)
+{
+	struct tap_cmd *cmd;
+
+	if (slot->op == BLKTAP_OP_LAYOUTGET) {
+		list_for_each_entry(cmd, &slot->parked, node)
+			clock_lost(ring, &cmd->clock);
+	} else if (slot->op == BLKTAP_OP_LAYOUTCOMMIT) {
+		if (slot->commit)
+			clock_lost(ring, &slot->commit->clock);
+	} else if (slot->rq) {
+		clock_lost(ring, &rq_cmd(slot->rq)->clock);
+	}
 }
 
 static void lost_again(struct blktap *tap, struct tap_ended *lost)
@@ -173,6 +193,7 @@ void tap_recover_lost(struct blktap *tap)
 
 		if (slot->state != SLOT_POSTED)
 			continue;
+		lost_count(ring, slot);
 		lost_take(tap, slot, &lost[nr++]);
 		ring->owned++;
 		tap_ring_done(tap, slot);

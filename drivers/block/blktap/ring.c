@@ -368,7 +368,7 @@ static void cmd_begin(struct tap_cmd *cmd, struct request *rq, u8 op)
 		cmd->trim = TRIM_NONE;
 	cmd->again = false;
 	if (!cmd->clock.since)
-		tap_clock_start(&rq_tap(rq)->ring, &cmd->clock);
+		tap_clock_start(&cmd->clock);
 	cmd->done = 0;
 	cmd->next.bio = rq->bio;
 	if (rq->bio)
@@ -477,7 +477,7 @@ int tap_ring_commit(struct blktap *tap, struct tap_commit *commit)
 
 	init_completion(&commit->done);
 	commit->posted = false;
-	tap_clock_start(ring, &commit->clock);
+	tap_clock_start(&commit->clock);
 	commit->err = 0;
 	spin_lock(&ring->lock);
 	taken = !ring->failed;
@@ -823,6 +823,14 @@ bool tap_ring_drained(struct tap_ring *ring)
 	drained = !ring->busy;
 	spin_unlock(&ring->lock);
 	return drained;
+}
+
+/* The tapdisk has closed its image, and flushed it before. */
+void tap_ring_flushed(struct tap_ring *ring)
+{
+	spin_lock(&ring->lock);
+	ring->flushed = ring->writes;
+	spin_unlock(&ring->lock);
 }
 
 /* What the tapdisk has written was not flushed since. */

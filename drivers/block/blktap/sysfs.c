@@ -93,8 +93,27 @@ static ssize_t task_show(struct device *dev, struct device_attribute *attr,
 static DEVICE_ATTR_RO(task);
 
 /*
+ * Its locks go when it exits: after its ring, but where somebody looks at its memory
+ * just then.
+ */
+static bool tapdisk_exits(struct tap_ring *ring)
+{
+	struct pid *pid = tap_ring_pid(ring);
+	struct task_struct *task;
+	bool exits;
+
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_TGID);
+	exits = !task || READ_ONCE(task->flags) & PF_EXITING;
+	rcu_read_unlock();
+	put_pid(pid);
+	return exits;
+}
+
+/*
  * The image that its tapdisk had when it died, and "rw" or "ro": who could get its lock
- * now is to keep off it until the next tapdisk has it, or the disk has gone.
+ * now is to keep off it until the next tapdisk has it, or the disk has gone. Also of a
+ * tap that has failed: what is in flight in the image may still be written.
  */
 static ssize_t orphan_show(struct device *dev, struct device_attribute *attr,
 			   char *buf)
@@ -103,13 +122,27 @@ static ssize_t orphan_show(struct device *dev, struct device_attribute *attr,
 	ssize_t len = 0;
 
 	mutex_lock(&tap->lock);
-	if (blktap_orphaned(tap) && !tap->paused && tap->name)
+	if (tap->disk && !tap->paused && tap->name &&
+	    (!tap_ring_joined(&tap->ring) || tapdisk_exits(&tap->ring)))
 		len = sysfs_emit(buf, "%s %s\n", tap->rdonly ? "ro" : "rw",
 				 tap->name);
 	mutex_unlock(&tap->lock);
 	return len;
 }
 static DEVICE_ATTR_RO(orphan);
+
+static ssize_t files_show(struct device *dev, struct device_attribute *attr,
+			  char *buf)
+{
+	struct blktap *tap = to_tap(dev);
+	ssize_t len;
+
+	mutex_lock(&tap->lock);
+	len = tap_direct_show_files(tap, buf);
+	mutex_unlock(&tap->lock);
+	return len;
+}
+static DEVICE_ATTR_RO(files);
 
 static ssize_t pool_show(struct device *dev, struct device_attribute *attr,
 			 char *buf)
@@ -270,6 +303,7 @@ static struct attribute *tap_attrs[] = {
 	&dev_attr_recall.attr,
 	&dev_attr_task.attr,
 	&dev_attr_orphan.attr,
+	&dev_attr_files.attr,
 	&dev_attr_pool.attr,
 	&dev_attr_map_limit.attr,
 	&dev_attr_request_timeout.attr,

@@ -89,6 +89,7 @@ enum blktap_order_op {
 #define BLKTAP_ORDER_F_FORCE	(1U << 1)	/* CLOSE: do not wait for a flush */
 #define BLKTAP_ORDER_F_RING	(1U << 2)	/* OPEN: ring mode, no layout */
 #define BLKTAP_ORDER_F_JOIN	(1U << 3)	/* OPEN: the disk is there: join it */
+#define BLKTAP_ORDER_F_HEIR	(1U << 4)	/* OPEN: the image is this tap's already */
 
 /**
  * struct blktap_order - what the kernel asks of a tapdisk

@@ -39,8 +39,12 @@ int orphan_await(struct client *client, int minor, struct message *tap)
 
 int orphan_kill(int watch, pid_t pid)
 {
-	if (watch < 0)
+	if (watch == -ESRCH)
 		return 0;
+	if (watch < 0) {
+		report("tapdisk %d: %s", pid, strerror(-watch));
+		return watch;
+	}
 	if (syscall(SYS_pidfd_send_signal, watch, SIGKILL, NULL, 0) && errno != ESRCH) {
 		report("killing tapdisk %d: %s", pid, strerror(errno));
 		return -errno;

@@ -57,6 +57,14 @@ static int may_recover(const struct args *args, const struct message *tap)
 	return 0;
 }
 
+/* A block device is the same by whatever node. */
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) || S_ISBLK(b->st_mode))
+		return S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) && a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 /* Has the process the file open that is there now? */
 static bool has_open(uint32_t pid, const struct stat *file)
 {
@@ -71,8 +79,7 @@ static bool has_open(uint32_t pid, const struct stat *file)
 	if (!dir)
 		return errno == ENOENT;	/* it has gone meanwhile */
 	while (!found && (entry = readdir(dir)))
-		found = !fstatat(dirfd(dir), entry->d_name, &st, 0) &&
-			st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+		found = !fstatat(dirfd(dir), entry->d_name, &st, 0) && same_file(&st, file);
 	closedir(dir);
 	return found;
 }

@@ -109,14 +109,18 @@ static void __attribute__((noreturn)) run_child(const char *path, int ready_fd)
 
 int tapdisk_watch(pid_t pid)
 {
-	return syscall(SYS_pidfd_open, pid, 0);
+	int watch = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return watch < 0 ? -errno : watch;
 }
 
 bool tapdisk_await(int watch)
 {
 	struct pollfd end = { .fd = watch, .events = POLLIN };
 
-	return watch < 0 || poll(&end, 1, STOP_TIMEOUT * 1000) > 0;
+	if (watch < 0)
+		return watch == -ESRCH;
+	return poll(&end, 1, STOP_TIMEOUT * 1000) > 0;
 }
 
 /* Wait for the end of our child; its status, or -1: it goes on. */

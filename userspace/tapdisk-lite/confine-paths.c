@@ -22,21 +22,29 @@
 #define READ	LANDLOCK_ACCESS_FS_READ_FILE
 #define USE	(READ | LANDLOCK_ACCESS_FS_WRITE_FILE)
 
-/* What is beneath @path, or that file, may be opened with @access. A negative errno. */
+static int add_rule(int ruleset, int fd, uint64_t access)
+{
+	struct landlock_path_beneath_attr rule = { .allowed_access = access, .parent_fd = fd };
+
+	return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) ?
+	       -errno : 0;
+}
+
+/*
+ * What is beneath @path, or that file, may be opened with @access. A negative errno.
+ * Which it is Landlock tells: stat() might ask a server that is away.
+ */
 static int allow(int ruleset, const char *path, uint64_t access)
 {
-	struct landlock_path_beneath_attr rule = { .allowed_access = access };
-	struct stat st;
-	int err = 0;
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	int err;
 
-	rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
-	if (rule.parent_fd < 0)
+	if (fd < 0)
 		return -errno;
-	if (!fstat(rule.parent_fd, &st) && S_ISDIR(st.st_mode))
-		rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
-	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
-		err = -errno;
-	close(rule.parent_fd);
+	err = add_rule(ruleset, fd, access | LANDLOCK_ACCESS_FS_READ_DIR);
+	if (err == -EINVAL)
+		err = add_rule(ruleset, fd, access);
+	close(fd);
 	return err;
 }
 
@@ -54,7 +62,7 @@ static int allow_own(int ruleset, struct vhd_error *error)
 	return err && err != -ENOENT ? deny(error, -err, "/sys: %s", strerror(-err)) : 0;
 }
 
-/* A folder that is not there yet keeps no other image from being served. */
+/* A folder that is not there, or can't be had, keeps no other image from being served. */
 static int allow_line(int ruleset, char *line, struct vhd_error *error)
 {
 	int err;
@@ -65,11 +73,11 @@ static int allow_line(int ruleset, char *line, struct vhd_error *error)
 	if (*line != '/')
 		return deny(error, EINVAL, "%s: %s: not an absolute path", IMAGES_FILE, line);
 	err = allow(ruleset, line, USE);
-	if (err == -ENOENT)
-		syslog(LOG_WARNING, "%s: %s: not there: nothing in it can be opened",
-		       IMAGES_FILE, line);
-	else if (err)
-		return deny(error, -err, "%s: %s: %s", IMAGES_FILE, line, strerror(-err));
+	if (err == -ENOMEM)
+		return deny(error, ENOMEM, "%s: %s: %s", IMAGES_FILE, line, strerror(ENOMEM));
+	if (err)
+		syslog(LOG_WARNING, "%s: %s: %s: nothing in it can be opened", IMAGES_FILE, line,
+		       strerror(-err));
 	return 0;
 }
 

@@ -31,7 +31,8 @@
 #define LOOK_PERIOD	10000	/* ms in which an event that was lost is made good */
 #define STEADY		300	/* ms that a tapdisk lives if it is not at fault */
 #define QUICK_MAX	1000	/* ms to wait after one that did not */
-#define HELPERS_MAX	16	/* at a time: each starts a tapdisk */
+#define HELPERS_MAX	16	/* at a time that start a tapdisk */
+#define HELP_START	5000	/* ms that takes; who is not done then waits for storage */
 
 /**
  * struct ward - a tap that was an orphan
@@ -41,6 +42,7 @@
  * @gone: there is no such tap any more
  * @seen: by the look that is under way
  * @helper: the child that recovers it; 0: none
+ * @helped: since when; ms, as now()
  * @due: when it is to be recovered; ms, as now()
  * @recovered: when it was, last
  * @tries: that failed, or did not last
@@ -52,6 +54,7 @@ struct ward {
 	bool gone;
 	bool seen;
 	pid_t helper;
+	int64_t helped;
 	int64_t due;
 	int64_t recovered;
 	unsigned int tries;
@@ -198,12 +201,19 @@ static int look(struct supervisor *s)
 	return err;
 }
 
-/* One that let go of its ring and lives on may still write. */
-static int kill_former(const struct message *tap)
+/*
+ * One that let go of its ring and lives on may still write. What the kernel says once
+ * the process is held is not of another one that has its number now.
+ */
+static int kill_former(struct client *client, uint32_t minor, struct message *tap)
 {
-	int watch = tapdisk_watch((pid_t)tap->pid), err;
+	uint32_t pid = tap->pid;
+	int watch = tapdisk_watch((pid_t)pid), err;
 
-	err = orphan_kill(watch, (pid_t)tap->pid);
+	message_free(tap);
+	err = orphan_await(client, (int)minor, tap);
+	if (!err && orphan_is(tap) && tap->pid == pid)
+		err = orphan_kill(watch, (pid_t)pid);
 	if (watch >= 0)
 		close(watch);
 	return err;
@@ -225,7 +235,7 @@ static void __attribute__((noreturn)) help(uint32_t minor)
 	/* Somebody may be at it already, a handover say. */
 	err = orphan_await(client, (int)minor, &tap);
 	if (!err && orphan_is(&tap) && tap.pid)
-		err = kill_former(&tap);
+		err = kill_former(client, minor, &tap);
 	if (!err && orphan_is(&tap))
 		err = orphan_adopt(client, (int)minor, &heir, 0);
 	orphan_heir_end(&heir);
@@ -234,6 +244,7 @@ static void __attribute__((noreturn)) help(uint32_t minor)
 
 static void start_helper(struct ward *ward)
 {
+	ward->helped = now();
 	ward->helper = fork();
 	if (ward->helper == 0)
 		help(ward->minor);
@@ -245,26 +256,49 @@ static void start_helper(struct ward *ward)
 	}
 }
 
-/* Starts what is due. Returns the ms to what is to be done next. */
-static int start_due(struct supervisor *s)
+/* One that hangs holds up no other. Returns how many are not known to; ms to the next. */
+static unsigned int count_helpers(const struct supervisor *s, int64_t *next)
 {
-	int64_t next = s->look_due - now(), left;
 	unsigned int helpers = 0;
 	struct ward *ward;
 
-	LIST_FOREACH(ward, &s->wards, link)
-		helpers += ward->helper != 0;
 	LIST_FOREACH(ward, &s->wards, link) {
-		/* The end of a helper wakes us. */
-		if (!ward->orphaned || ward->helper || helpers >= HELPERS_MAX)
+		int64_t left = ward->helped + HELP_START - now();
+
+		if (!ward->helper || left <= 0)
 			continue;
+		helpers++;
+		if (left < *next)
+			*next = left;
+	}
+	return helpers;
+}
+
+static struct ward *first_due(const struct supervisor *s)
+{
+	struct ward *ward, *first = NULL;
+
+	LIST_FOREACH(ward, &s->wards, link)
+		if (ward->orphaned && !ward->helper && (!first || ward->due < first->due))
+			first = ward;
+	return first;
+}
+
+/* Starts what is due, who has waited longest first. Returns the ms to what comes next. */
+static int start_due(struct supervisor *s)
+{
+	int64_t next = s->look_due - now(), left;
+	unsigned int helpers = count_helpers(s, &next);
+	struct ward *ward;
+
+	while (helpers < HELPERS_MAX && (ward = first_due(s))) {
 		left = ward->due - now();
-		if (left <= 0) {
-			start_helper(ward);
-			helpers++;
-		} else if (left < next) {
-			next = left;
+		if (left > 0) {
+			next = left < next ? left : next;
+			break;
 		}
+		start_helper(ward);
+		helpers++;
 	}
 	return next > 0 ? (int)next : 0;
 }

@@ -95,13 +95,25 @@ void vhd_keep_clear(struct vhd_image *image, const struct vhd_bitmap *bitmap)
 			 __ATOMIC_SEQ_CST);
 }
 
-static bool keep_valid(const struct vhd_image *image, const struct vhd_keep *keep, size_t bytes)
+static bool keep_is_sound(const struct vhd_keep *keep, size_t bytes)
 {
-	return bytes > KEEP_HEAD && keep->magic == KEEP_MAGIC && keep->nr <= KEEP_ENTRIES &&
-	       keep->bitmap_bytes == image->chain->bitmap_bytes &&
+	return keep->magic == KEEP_MAGIC && keep->nr && keep->nr <= KEEP_ENTRIES &&
 	       keep->bitmap_bytes <= keep->stride &&
-	       (bytes - KEEP_HEAD) / keep->nr >= keep->stride &&
-	       !memcmp(keep->uuid, image->chain->footer.uuid, sizeof(uuid_t));
+	       (bytes - KEEP_HEAD) / keep->nr >= keep->stride;
+}
+
+static bool keep_has_bits(const struct vhd_keep *keep)
+{
+	for (uint32_t i = 0; i < keep->nr; i++)
+		if (keep->block[i])
+			return true;
+	return false;
+}
+
+static bool keep_is_of(const struct vhd_keep *keep, const struct vhd *vhd)
+{
+	return keep->bitmap_bytes == vhd->bitmap_bytes &&
+	       !memcmp(keep->uuid, vhd->footer.uuid, sizeof(uuid_t));
 }
 
 /* Adds the kept bits to those on disk. 1: there were new ones, and buffer has all. */
@@ -138,7 +150,7 @@ static int bits_restore(struct vhd *vhd, uint32_t block, const uint8_t *kept, ui
 	return 0;
 }
 
-static int keep_restore(struct vhd_image *image, const struct vhd_keep *keep)
+static int bitmaps_restore(struct vhd_image *image, const struct vhd_keep *keep)
 {
 	/* No request has come: the cache's own memory is unused. */
 	uint8_t *buffer = image->cache.memory;
@@ -176,13 +188,35 @@ static struct vhd_keep *keep_read(int fd, size_t bytes)
 	return (struct vhd_keep *)copy;
 }
 
+/* What it has is lost where this image is opened in the place of its own. */
+static int keep_restore(struct vhd_image *image, const struct vhd_keep *keep, size_t bytes,
+			struct vhd_error *error)
+{
+	const char *path = image->chain->path;
+	int err;
+
+	if (!keep->magic)
+		return 0;
+	if (!keep_is_sound(keep, bytes))
+		return deny(error, EPROTO, "%s: what was kept of it is of another version of tapdisk: recover it with that one",
+			    path);
+	if (!keep_has_bits(keep))
+		return 0;
+	if (!keep_is_of(keep, image->chain))
+		return deny(error, ESTALE, "%s: another image was open before, with writes that were not flushed: recover that one",
+			    path);
+	err = bitmaps_restore(image, keep);
+	return err ? deny(error, -err, "%s: setting the bits of what was written: %s", path,
+			  strerror(-err)) : 0;
+}
+
 int vhd_keep_restore(struct image *base, int fd, struct vhd_error *error)
 {
 	struct vhd_image *image = container_of(base, struct vhd_image, image);
 	struct vhd_keep *keep;
 	struct stat st;
 	size_t bytes;
-	int err = 0;
+	int err;
 
 	if (image->image.rdonly || vhd_is_flat(image->chain))
 		return 0;
@@ -200,9 +234,7 @@ int vhd_keep_restore(struct image *base, int fd, struct vhd_error *error)
 	if (!keep)
 		return deny(error, errno, "%s: what was kept of it: %s", image->chain->path,
 			    strerror(errno));
-	if (keep->nr && keep_valid(image, keep, bytes))
-		err = keep_restore(image, keep);
+	err = keep_restore(image, keep, bytes, error);
 	free(keep);
-	return err ? deny(error, -err, "%s: setting the bits of what was written: %s",
-			  image->chain->path, strerror(-err)) : 0;
+	return err;
 }

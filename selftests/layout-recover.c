@@ -421,6 +421,39 @@ static void a_forced_close_bears_with_a_hanging_sync(void)
 	server_down(&h.server);
 }
 
+static int flush(void *node)
+{
+	int fd = open(node, O_RDWR);
+
+	return fd < 0 || fdatasync(fd) ? errno : 0;
+}
+
+/* What was paused waits for a flush that came meanwhile: that can't be called off. */
+static void a_forced_close_bears_with_a_pause_that_hangs(void)
+{
+	struct hanging h = { 0 };
+	struct granter g = { 0 };
+	int fd = hanging_up(&h, B2_FLUSH);
+	pid_t pause, flusher;
+
+	h.has = true;	/* not yet */
+	granter_up(&g, fd);
+	granter_start(&g);
+	CHECK(in_child(do_disk_io, granter_io(&g, true, AT, 8, 0x55)) == 0);
+	granter_stop(&g);
+	pause = granter_sysfs(&g, "pause");
+	granter_message(&g, BLKTAP_MSG_PAUSE);
+	h.has = false;
+	flusher = child_start(flush, g.tap.disk_node);
+	CHECK(wait_until(hangs_now, &h, 10), "no flush comes below");
+	CHECK_OK(ioctl(g.tap.fd, BLKTAP_IOCTL_PAUSE));
+	child_settle(pause);
+	closes_though_a_file_hangs(&h, &g, fd);
+	child_wait(pause);
+	child_wait(flusher);
+	server_down(&h.server);
+}
+
 struct add {
 	struct granter *g;
 	int fd;
@@ -468,6 +501,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(a_file_s_timeout_is_tried_again),
 	KTAP_CASE(a_forced_close_bears_with_a_hanging_write),
 	KTAP_CASE(a_forced_close_bears_with_a_hanging_sync),
+	KTAP_CASE(a_forced_close_bears_with_a_pause_that_hangs),
 	KTAP_CASE(a_file_that_is_slow_to_open_keeps_nobody_from_the_tap),
 };
 

@@ -101,9 +101,9 @@ test_an_orphans_image_is_refused_to_others_in_layout_mode() {
 }
 
 # The kernel knows the files, whatever they are called, and nobody looks for them.
-test_an_orphans_image_is_refused_by_any_name() {
+is_refused_by_any_name() { # MODE
 	make_chain "$DIR/c" 16 2
-	up "vhd:$DIR/c2.vhd" layout
+	up "vhd:$DIR/c2.vhd" "$1"
 	kill_tapdisk "$MINOR"
 	mv "$DIR/c1.vhd" "$DIR/parent.vhd"
 	mv "$DIR/c2.vhd" "$DIR/moved.vhd"
@@ -114,6 +114,14 @@ test_an_orphans_image_is_refused_by_any_name() {
 	tap-ctl close -f -m "$MINOR"
 	vhd-util resize -n "$DIR/parent.vhd" -s 32
 	tap-ctl destroy -m "$MINOR"
+}
+
+test_an_orphans_image_is_refused_by_any_name_in_ring_mode() {
+	is_refused_by_any_name ring
+}
+
+test_an_orphans_image_is_refused_by_any_name_in_layout_mode() {
+	is_refused_by_any_name layout
 }
 
 opens_elsewhere() { # OPTION... of tap-ctl create

@@ -174,7 +174,7 @@ static int let_go(struct succession *s, const struct message *tap)
 {
 	if (s->watch >= 0)
 		close(s->watch);
-	s->watch = -1;
+	s->watch = -ESRCH;
 	if (orphan_is(tap) && !tap->pid)
 		return 0;
 	report("tap %ld: tapdisk %u has gone meanwhile: try again", s->args->minor, s->old);

@@ -299,6 +299,7 @@ static int start_due(struct supervisor *s)
 		}
 		start_helper(ward);
 		helpers++;
+		next = next < HELP_START ? next : HELP_START;
 	}
 	return next > 0 ? (int)next : 0;
 }

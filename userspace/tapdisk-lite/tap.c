@@ -103,6 +103,26 @@ static int register_file(struct tap *tap, unsigned int layer)
 	return 0;
 }
 
+/* Others are to keep off them also when we have died, and our locks with us. */
+static void note_files(struct tap *tap)
+{
+	struct image *image = tap->image;
+
+	for (unsigned int i = 0; i < image->nr_layers; i++) {
+		struct blktap_file file = {
+			.fd = image->layers[i].fd,
+			.flags = BLKTAP_FILE_NOTE |
+				 (i || image->rdonly ? 0 : BLKTAP_FILE_WRITE),
+		};
+
+		if (!ioctl(tap->source.fd, BLKTAP_IOCTL_ADD_FILE, &file))
+			continue;
+		syslog(LOG_WARNING, "%s: not locked when its tapdisk dies: %m",
+		       image->layers[i].name);
+		return;
+	}
+}
+
 /* So that they can be granted; else the data goes over the ring. */
 static void register_files(struct tap *tap)
 {
@@ -227,6 +247,7 @@ static int open_image(struct tap *tap, const char *name, unsigned int flags,
 		close_image(tap);
 		return err;
 	}
+	note_files(tap);
 	register_files(tap);
 	return 0;
 }

@@ -203,7 +203,7 @@ static int keep_restore(struct vhd_image *image, const struct vhd_keep *keep, si
 	if (!keep_has_bits(keep))
 		return 0;
 	if (!keep_is_of(keep, image->chain))
-		return deny(error, ESTALE, "%s: another image was open before, with writes that were not flushed: recover that one",
+		return deny(error, ESTALE, "%s: another image was open before, with writes that may not have been flushed: recover that one",
 			    path);
 	err = bitmaps_restore(image, keep);
 	return err ? deny(error, -err, "%s: setting the bits of what was written: %s", path,
@@ -218,7 +218,7 @@ int vhd_keep_restore(struct image *base, int fd, struct vhd_error *error)
 	size_t bytes;
 	int err;
 
-	if (image->image.rdonly || vhd_is_flat(image->chain))
+	if (image->image.rdonly)
 		return 0;
 	if (fstat(fd, &st))
 		return deny(error, errno, "%s: what was kept of it: %s", image->chain->path,

@@ -82,6 +82,10 @@ static int op_preempt(struct blktap_op *op)
 		if (wait_event_idle_timeout(tap->wait, !READ_ONCE(tap->op),
 					    left))
 			continue;
+		mutex_lock(&tap->lock);
+		/* No other one is next while this says so. */
+		tap->cancel = false;
+		mutex_unlock(&tap->lock);
 		op->text = kasprintf(GFP_KERNEL, "tap %u: what is under way waits for a file: try again when that goes on",
 				     tap->minor);
 		return -ETIMEDOUT;

@@ -169,6 +169,12 @@ int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma)
 	return err;
 }
 
+/* One that has served for longer than a request may take has not died of any. */
+static bool lived_long(struct tap_ring *ring)
+{
+	return time_after(jiffies, ring->joined_at + ring->timeout * HZ);
+}
+
 /**
  * tap_ring_stop - the last mapping is gone
  * @tap: the tap
@@ -190,7 +196,7 @@ void tap_ring_stop(struct blktap *tap, struct mm_struct *mm)
 	}
 	if (ring->joined) {
 		ring->lives++;
-		tap_recover_restart(ring, false);
+		tap_recover_restart(ring, lived_long(ring));
 	}
 	ring->live = false;
 	ring->joined = false;
@@ -212,6 +218,7 @@ static void tap_detached(struct blktap *tap)
 	blktap_set_name(tap, NULL);
 	tap_direct_free(tap);
 	tap_recover_keep(tap, -1);
+	blktap_image_forget(tap);
 	spin_lock(&ring->lock);
 	ring->failed = false;
 	spin_unlock(&ring->lock);

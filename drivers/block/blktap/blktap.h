@@ -257,8 +257,6 @@ struct tap_recall {
  * @below: the tap that it is on, kept by @file, or NULL
  * @write: it may be granted for writing
  * @buffered: it can't do direct I/O
- * @dev: as stat(2) has it: the device that it is on, or is
- * @ino: and its number there
  */
 struct tap_file {
 	struct file *file;
@@ -266,8 +264,6 @@ struct tap_file {
 	struct blktap *below;
 	bool write;
 	bool buffered;
-	dev_t dev;
-	u64 ino;
 };
 
 struct tap_direct_counters {
@@ -393,6 +389,7 @@ struct tap_counters {
  * @live: mapped, not failed, not going
  * @joined: live, and its tapdisk serves the disk: requests are posted. Without,
  *	those that come wait
+ * @joined_at: when that began, in jiffies
  * @bereft: it failed while the tapdisk had requests, which it may still be doing
  * @held: no request is posted, for a pause
  * @errnos: the tapdisk answers with errnos
@@ -444,6 +441,7 @@ struct tap_ring {
 	bool failed;
 	bool live;
 	bool joined;
+	unsigned long joined_at;
 	bool bereft;
 	bool held;
 	bool errnos;
@@ -523,6 +521,7 @@ struct blktap_tapdisk {
  * @rdonly: the disk is read-only
  * @flags: BLKTAP_DEVICE_* of the disk
  * @kept: what the tapdisk wants the next one to have, or NULL
+ * @image: the files that it says its image consists of
  * @tapdisk: the registered tapdisk that it is attached to, or NULL
  * @free_wanted: it is to be freed when its tapdisk lets go (FREE_TAP); not if that
  *	serves a disk after all
@@ -567,6 +566,7 @@ struct blktap {
 	bool rdonly;
 	unsigned long flags;
 	struct file *kept;
+	struct list_head image;
 	struct blktap_tapdisk *tapdisk;
 	bool free_wanted;
 	struct blktap_pool *pool;
@@ -612,6 +612,14 @@ struct blktap {
 	}), _left);							\
 	_met ? 0 : READ_ONCE(_tap->cancel) ? -ECANCELED : -ETIMEDOUT;	\
 })
+
+/* image.c: which files the image consists of */
+struct image_file;
+
+struct image_file *blktap_image_identify(int fd, bool write);
+int blktap_image_add(struct blktap *tap, struct image_file *id);
+void blktap_image_forget(struct blktap *tap);
+ssize_t blktap_image_show(struct blktap *tap, char *buf);
 
 /* tap.c: life, names, state */
 extern struct xarray blktap_taps;
@@ -687,7 +695,7 @@ void tap_recover_init(struct blktap *tap);
 void tap_recover_stop(struct blktap *tap);
 void tap_recover_set_timeout(struct blktap *tap, unsigned int seconds);
 void tap_clock_start(struct tap_clock *clock);
-void tap_recover_restart(struct tap_ring *ring, bool held);
+void tap_recover_restart(struct tap_ring *ring, bool afresh);
 void tap_recover_post(struct blktap *tap, struct tap_slot *slot);
 void tap_recover_lost(struct blktap *tap);
 void tap_recover_abort(struct blktap *tap);
@@ -716,7 +724,6 @@ void tap_direct_free(struct blktap *tap);
 int tap_direct_open_file(struct blktap *tap, const struct blktap_file *arg,
 			 struct tap_file *file);
 int tap_direct_add_file(struct blktap *tap, struct tap_file *file);
-ssize_t tap_direct_show_files(struct blktap *tap, char *buf);
 int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up);
 void tap_direct_forget(struct blktap *tap);
 void tap_direct_open(struct blktap *tap);

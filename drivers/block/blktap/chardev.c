@@ -379,6 +379,26 @@ static int lock_live(struct blktap *tap)
 	return -EIO;
 }
 
+static int note_file(struct blktap *tap, const struct blktap_file *f)
+{
+	struct image_file *id;
+	int err;
+
+	if (f->flags & ~(BLKTAP_FILE_NOTE | BLKTAP_FILE_WRITE) || f->__pad)
+		return -EINVAL;
+	id = blktap_image_identify(f->fd, f->flags & BLKTAP_FILE_WRITE);
+	if (IS_ERR(id))
+		return PTR_ERR(id);
+	err = lock_live(tap);
+	if (err) {
+		kfree(id);
+		return err;
+	}
+	err = blktap_image_add(tap, id);
+	mutex_unlock(&tap->lock);
+	return err;
+}
+
 static int ioctl_add_file(struct blktap *tap, void __user *arg)
 {
 	struct tap_file file = {};
@@ -387,6 +407,8 @@ static int ioctl_add_file(struct blktap *tap, void __user *arg)
 
 	if (copy_from_user(&f, arg, sizeof(f)))
 		return -EFAULT;
+	if (f.flags & BLKTAP_FILE_NOTE)
+		return note_file(tap, &f);
 	err = tap_direct_open_file(tap, &f, &file);
 	if (err)
 		return err;

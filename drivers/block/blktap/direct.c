@@ -188,70 +188,19 @@ static int file_check(struct blktap *tap, struct file *file, bool write)
 	return tap_stack_is_own(tap, file) ? -ELOOP : 0;
 }
 
-/* What stat(2) calls it, as far as that is known without asking a server. */
-static int file_identify(struct tap_file *file)
-{
-	struct kstat stat;
-	int err;
-
-	err = vfs_getattr(&file->file->f_path, &stat, STATX_TYPE | STATX_INO,
-			  AT_STATX_DONT_SYNC);
-	if (err)
-		return err;
-	file->dev = file->bdev ? stat.rdev : stat.dev;
-	file->ino = file->bdev ? 0 : stat.ino;
-	return 0;
-}
-
 static int file_open_new(struct file *from, struct tap_file *new)
 {
 	struct file *file = file_open(from, new->write, &new->buffered);
-	int err = 0;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
+	if (!file->f_op->read_iter || (new->write && !file->f_op->write_iter)) {
+		fput(file);
+		return -EINVAL;
+	}
 	new->file = file;
 	new->bdev = file_bdev_of(file);
-	if (!file->f_op->read_iter || (new->write && !file->f_op->write_iter))
-		err = -EINVAL;
-	err = err ?: file_identify(new);
-	if (err) {
-		new->file = NULL;
-		fput(file);
-	}
-	return err;
-}
-
-/**
- * tap_direct_show_files - a line for each registered file
- * @tap: the tap, locked
- * @buf: a page of sysfs's
- *
- * "rw 8:1 1234": may be written, device and inode number; "ro 8:16": a block device.
- * Return: bytes.
- */
-ssize_t tap_direct_show_files(struct blktap *tap, char *buf)
-{
-	struct tap_direct *direct = tap->direct;
-	ssize_t len = 0;
-	unsigned int i;
-
-	lockdep_assert_held(&tap->lock);
-	if (!direct)
-		return 0;
-	spin_lock(&direct->files_lock);
-	for (i = 0; i < direct->nr_files; i++) {
-		const struct tap_file *file = &direct->files[i];
-
-		len += sysfs_emit_at(buf, len, "%s %u:%u",
-				     file->write ? "rw" : "ro", MAJOR(file->dev),
-				     MINOR(file->dev));
-		if (!file->bdev)
-			len += sysfs_emit_at(buf, len, " %llu", file->ino);
-		len += sysfs_emit_at(buf, len, "\n");
-	}
-	spin_unlock(&direct->files_lock);
-	return len;
+	return 0;
 }
 
 /**

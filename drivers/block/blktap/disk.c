@@ -662,6 +662,7 @@ int blktap_disk_remove(struct blktap *tap, bool force)
 	tap_direct_open(tap);
 	tap_direct_free(tap);
 	tap_recover_keep(tap, -1);
+	blktap_image_forget(tap);
 	WRITE_ONCE(tap->disk, NULL);
 	put_disk(disk);
 	tap->paused = false;

@@ -366,7 +366,7 @@ static int op_set_args(struct blktap_op *op, struct genl_info *info)
 
 	if (info->attrs[BLKTAP_A_RDONLY])
 		op->flags |= BLKTAP_ORDER_F_RDONLY;
-	if (info->attrs[BLKTAP_A_FORCE])
+	if (info->attrs[BLKTAP_A_FORCE] && op->cmd == BLKTAP_CMD_CLOSE)
 		op->flags |= BLKTAP_ORDER_F_FORCE;
 	if (info->attrs[BLKTAP_A_RING_MODE])
 		op->flags |= BLKTAP_ORDER_F_RING;

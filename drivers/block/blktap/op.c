@@ -526,6 +526,8 @@ static int op_resume_begin(struct blktap_op *op, bool *renamed, char **old)
 		err = op->name ? 0 : -ENOMEM;
 	}
 	op_add_flags(op);
+	if (!err)
+		blktap_image_forget(tap);
 	mutex_unlock(&tap->lock);
 	return err;
 }

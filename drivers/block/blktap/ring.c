@@ -788,6 +788,7 @@ void tap_ring_join(struct blktap *tap, bool errnos)
 	spin_lock(&ring->lock);
 	ring->errnos = errnos;
 	ring->joined = ring->live;
+	ring->joined_at = jiffies;
 	tap_recover_restart(ring, false);
 	if (!ring->held)
 		ring_look_again(tap);

@@ -138,7 +138,7 @@ static ssize_t files_show(struct device *dev, struct device_attribute *attr,
 	ssize_t len;
 
 	mutex_lock(&tap->lock);
-	len = tap_direct_show_files(tap, buf);
+	len = blktap_image_show(tap, buf);
 	mutex_unlock(&tap->lock);
 	return len;
 }

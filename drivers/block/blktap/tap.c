@@ -50,6 +50,7 @@ static void blktap_init(struct blktap *tap)
 	mutex_init(&tap->lock);
 	init_waitqueue_head(&tap->wait);
 	INIT_LIST_HEAD(&tap->pool_node);
+	INIT_LIST_HEAD(&tap->image);
 	blktap_vbds_init(tap);
 	tap_ring_init(&tap->ring);
 	device_initialize(&tap->dev);

@@ -396,6 +396,7 @@ struct blktap_extent {
 };
 
 #define BLKTAP_FILE_WRITE	(1U << 0)	/* may be granted for writing */
+#define BLKTAP_FILE_NOTE	(1U << 1)	/* the image has it; no extents may lie in it */
 
 /**
  * struct blktap_file - ADD_FILE: a file that extents may lie in
@@ -404,8 +405,12 @@ struct blktap_extent {
  *	REMOVE_DEVICE or the end of the mapping. -ELOOP if it is on a tap's disk
  *	and the taps would stand in a circle, or more than nine high
  * @flags: in: BLKTAP_FILE_*
- * @index: out: the file's index in extents
+ * @index: out: the file's index in extents; with _NOTE untouched
  * @__pad: 0
+ *
+ * With _NOTE the kernel only remembers which file that is, in either mode, until the
+ * next RESUME or the end of the disk: others are to keep off it while no tapdisk has it
+ * locked (the tap's attribute files). -ENFILE after 512 of them.
  */
 struct blktap_file {
 	__s32 fd;

@@ -224,9 +224,10 @@ struct blktap_params {
 #define BLKTAP_RSP_ERROR	(-1)
 #define BLKTAP_RSP_EOPNOTSUPP	(-2)
 /*
- * With BLKTAP_DEVICE_ERRNO all below that is a negative errno. After -ENOSPC,
- * -EDQUOT and -ETIMEDOUT the kernel asks again, until the tap's request timeout has
- * passed; any other is an error.
+ * With BLKTAP_DEVICE_ERRNO all below that is a negative errno. After -ENOSPC and
+ * -EDQUOT the kernel asks again for as long as it takes, but with ON_TIMEOUT_FAIL
+ * until the tap's request timeout has passed; after -ETIMEDOUT until then in any
+ * case. Any other is an error.
  */
 
 /**

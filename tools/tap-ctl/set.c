@@ -20,7 +20,7 @@ static int run_set(const struct args *args)
 	int err;
 
 	if (!rq.request_timeout && !rq.on_timeout) {
-		report("set: what? tap-ctl set --help tells");
+		report("set: give --request-timeout, or --on-timeout");
 		return -EINVAL;
 	}
 	err = client_open(&client);

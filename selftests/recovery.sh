@@ -227,6 +227,69 @@ let_go() { # PID
 	kill -CONT "$1" 2>/dev/null || true
 }
 
+# Of one that serves, and of one that is stopped: no request is lost.
+test_a_forced_recovery_kills_the_tapdisk_first() {
+	local how old writer
+
+	make_dynamic "$DIR/d.vhd" 16
+	up "vhd:$DIR/d.vhd" ring
+	for how in serving stopped; do
+		old=$(tap_pid "$MINOR")
+		head -c 256K /dev/urandom >"$DIR/data"
+		if [ "$how" = stopped ]; then
+			kill -STOP "$old"
+			defer let_go "$old"
+		else
+			expect_fail 114 "serves it" tap-ctl recover -m "$MINOR"
+			[ "$(tap_pid "$MINOR")" = "$old" ] || fail "it is killed without -f"
+		fi
+		dd if="$DIR/data" of="$DEV" bs=64k oflag=direct conv=notrunc status=none &
+		writer=$!
+		[ "$how" = serving ] || expect_waits "$writer"
+		tap-ctl recover -f -m "$MINOR"
+		served "$MINOR" "$old" || fail "not served: $(tap-ctl list)"
+		[ ! -d "/proc/$old" ] || fail "the $how tapdisk lives: $(<"/proc/$old/status")"
+		wait "$writer" || fail "the writer saw an error"
+		cmp -n $((256 << 10)) "$DEV" "$DIR/data"
+	done
+	tap_destroy "$MINOR"
+	check_vhd "$DIR/d.vhd"
+}
+
+# Its image's storage keeps the next tapdisk waiting, and so whoever wants another one.
+test_a_recovery_is_seen_while_it_goes_on() {
+	local loop first second
+
+	export DM_DISABLE_UDEV=1
+	modprobe -q -a loop dm-mod || true
+	make_raw "$DIR/dev.img" 32
+	loop=$(losetup --show -f "$DIR/dev.img")
+	defer losetup -d "$loop"
+	dmsetup create slow --table "0 $((32 * 2048)) linear $loop 0"
+	defer dmsetup remove --retry slow
+	make_dynamic /dev/mapper/slow 16
+	up vhd:/dev/mapper/slow layout
+	defer dmsetup resume slow
+	kill_tapdisk "$MINOR"
+	expect_eq "$(tap_state "$MINOR")" 0x400 "state before"
+	dmsetup suspend --noflush --nolockfs slow
+	tap-ctl recover -m "$MINOR" &
+	first=$!
+	wait_for 20 has_state "$MINOR" "$RECOVERING"
+	expect_match "$(tap_line "$MINOR")" \
+		"pid=[0-9]+ minor=$MINOR state=0x2400 args=vhd:/dev/mapper/slow" "list meanwhile"
+	tap-ctl recover -m "$MINOR" 2>"$DIR/said" &
+	second=$!
+	expect_waits "$second"
+	dmsetup resume slow
+	wait "$first"
+	! wait "$second" || fail "two have recovered it"
+	expect_match "$(<"$DIR/said")" ".*serves it.*" "what the second one says"
+	expect_eq "$(tap_state "$MINOR")" 0 "state after"
+	write_disk 100 64
+	tap_destroy "$MINOR"
+}
+
 # No matter what it does, and what is under way.
 test_a_forced_close_waits_for_nobody() {
 	local writer pause
@@ -558,6 +621,39 @@ test_handover() {
 	fio_verify "$DEV" "$MIB" --fsync=64
 	tap_destroy "$MINOR"
 	tap_destroy "$second"
+}
+
+# runs MINOR BINARY: its tapdisk's program, and no deleted one
+runs() {
+	expect_eq "$(readlink "/proc/$(tap_pid "$1")/exe")" "$2" "the program of tap $1"
+}
+
+# An upgrade: the next tapdisk is another file, at its path, and users see nothing of it.
+test_handover_to_another_binary() {
+	local load old
+
+	cp "$(command -v tapdisk)" "$DIR/tapdisk"
+	old=$(readlink -f "$(command -v tapdisk)")
+	make_dynamic "$DIR/d.vhd" "$MIB"
+	up "vhd:$DIR/d.vhd" layout
+	runs "$MINOR" "$old"
+	load >"$DIR/load" 2>&1 &
+	load=$!
+	TAPDISK=$DIR/tapdisk tap-ctl handover -m "$MINOR"
+	runs "$MINOR" "$DIR/tapdisk"
+	[ ! -d "/proc/$PID" ] || fail "the old tapdisk lives"
+	# As an upgrade does: the file is replaced by another one of its name.
+	cp "$DIR/tapdisk" "$DIR/new" && mv "$DIR/new" "$DIR/tapdisk"
+	TAPDISK=$DIR/tapdisk tap-ctl handover -m "$MINOR"
+	runs "$MINOR" "$DIR/tapdisk"
+	expect_fail 2 "no tapdisk" env TAPDISK="$DIR/none" tap-ctl handover -m "$MINOR"
+	runs "$MINOR" "$DIR/tapdisk"
+	tap-ctl handover -m "$MINOR"
+	runs "$MINOR" "$old"
+	touch "$DIR/stop"
+	wait "$load" || fail "$(<"$DIR/load")"
+	fio_verify "$DEV" "$MIB"
+	tap_destroy "$MINOR"
 }
 
 # The supervisor finds orphans that are there when it starts, and those of other

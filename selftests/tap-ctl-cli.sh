@@ -233,15 +233,57 @@ test_major_and_check() {
 	expect_eq "$(tap-ctl major)" "$(sed -n 's/ *\([0-9]*\) tapdev$/\1/p' /proc/devices)" major
 }
 
-test_help_of_every_command() {
-	local c said
+# commands: those that tap-ctl has, a line each; some are of two words.
+commands() {
+	tap-ctl --help | sed -n '/^Commands:/,/^$/s/^  \(..........\) [^ ].*/\1/p' | sed 's/ *$//'
+}
 
-	for c in list allocate free create destroy spawn attach detach open close pause \
-		unpause stats major check; do
-		said=$(tap-ctl "$c" --help) || fail "tap-ctl $c --help: status $?"
-		[[ ${said,,} == *$c* ]] || fail "tap-ctl $c --help does not mention it"
+test_help_of_every_command() {
+	local list c said
+
+	mapfile -t list < <(commands)
+	[ "${#list[@]}" -ge 22 ] || fail "only ${#list[@]} commands: ${list[*]}"
+	for c in "${list[@]}"; do
+		# shellcheck disable=SC2086 # words of the command
+		said=$(tap-ctl $c --help) || fail "tap-ctl $c --help: status $?"
+		expect_match "${said%%$'\n'*}" "Usage: tap-ctl $c( .*)?" "first line of the help of $c"
+		expect_match "$said" ".*"$'\n\n'"[A-Z].*\..*Options:.*--help .*" "help of $c"
 	done
-	tap-ctl --help | grep -q create || fail "tap-ctl --help"
+	for c in create recover handover set monitor serve "pool get" "pool set"; do
+		[[ " ${list[*]} " == *" $c "* ]] || fail "tap-ctl --help does not list $c"
+	done
+	said=$(tap-ctl pool --help)
+	expect_match "$said" "Usage: tap-ctl pool get.*Usage: tap-ctl pool set.*" "help of pool"
+}
+
+test_set_says_what_it_wants() {
+	local had=120 what
+
+	expect_fail 22 "set: give --request-timeout, or --on-timeout" tap-ctl set -m 0
+	expect_fail 22 "-m is missing" tap-ctl set --request-timeout 5
+	for what in x "" -1 1.5 86401 99999999999999999999 5s; do
+		expect_fail 22 "--request-timeout $what: not a number from 0 to 86400" \
+			tap-ctl set -m 0 --request-timeout "$what"
+	done
+	for what in "" maybe fai fail, waitt "wait|fail"; do
+		expect_fail 22 "--on-timeout ${what/|/\\|}: not one of wait\|fail" \
+			tap-ctl set -m 0 --on-timeout "$what"
+	done
+	expect_fail 19 "tap 0: no tap has this minor" tap-ctl set -m 0 --on-timeout fail
+
+	tap-ctl allocate >"$DIR/dev"
+	defer tap-ctl free -m 0
+	expect_fail 22 "" tap-ctl set -m 0 --request-timeout 7 --on-timeout never
+	expect_content "$CLASS/blktap0/request_timeout" 120 "request_timeout after a bad usage"
+	for what in fail wait; do
+		tap-ctl set -m 0 --on-timeout "$what"
+		expect_content "$CLASS/blktap0/on_timeout" "$what" on_timeout
+		expect_content "$CLASS/blktap0/request_timeout" "$had" request_timeout
+		had=0
+		tap-ctl set -m 0 --request-timeout 0
+		expect_content "$CLASS/blktap0/on_timeout" "$what" on_timeout
+		expect_content "$CLASS/blktap0/request_timeout" 0 request_timeout
+	done
 }
 
 test_bad_usage() {

@@ -4,7 +4,7 @@
 # Tapdisks that die, and what brings their taps back.
 
 # Bits of a tap's state.
-export ORPHANED=0x400 STALLED=0x800 NO_SPACE=0x1000
+export ORPHANED=0x400 STALLED=0x800 NO_SPACE=0x1000 RECOVERING=0x2000
 
 # A tap that is cleared away with the case, whatever becomes of it.
 up() { # IMAGE MODE [OPTION...]

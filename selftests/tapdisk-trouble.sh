@@ -75,6 +75,96 @@ is_idle() {
 	[ "$(tap_line "$MINOR")" = "minor=$MINOR state=0" ]
 }
 
+# mute PID: from now on it takes its orders, and neither does nor answers them. Its system
+# calls are answered by strace, which ends with it.
+mute() {
+	requires strace
+	strace -qq -o "$DIR/calls.$1" -p "$1" -e trace=write,ioctl,munmap -e inject=write:retval=24 \
+		-e inject=ioctl:error=EIO -e inject=munmap:retval=0 2>"$DIR/strace.$1" &
+	wait_for 20 is_traced "$1"
+}
+
+end() { # PID
+	kill -KILL "$1" 2>/dev/null || true
+}
+
+is_traced() { # PID
+	grep -q "^TracerPid:.[1-9]" "/proc/$1/status"
+}
+
+# expect_orders PID NUMBER: it has read and "answered" so many
+expect_orders() {
+	local nr
+
+	nr=$(grep -c "^write(.*INJECTED" "$DIR/calls.$1") || true
+	[ "$nr" -ge "$2" ] || fail "$nr orders: $(<"$DIR/calls.$1")"
+}
+
+test_nothing_waits_for_a_mute_tapdisk_for_ever() {
+	local mode
+
+	make_dynamic "$DIR/d.vhd" 16
+	for mode in ring layout; do
+		up "vhd:$DIR/d.vhd" "$mode"
+		defer end "$PID"
+		dd if=/dev/zero of="$DEV" bs=64K count=16 oflag=direct status=none
+		tap-ctl pause -m "$MINOR"
+		tap-ctl unpause -m "$MINOR"
+		mute "$PID"
+		times_out tap-ctl stats -m "$MINOR" -t 1
+		times_out tap-ctl pause -m "$MINOR" -t 1
+		times_out tap-ctl close -m "$MINOR" -t 1
+		times_out tap-ctl free -m "$MINOR" -t 1
+		times_out tap-ctl destroy -m "$MINOR" -t 1
+		expect_eq "$(tap_state "$MINOR")" 0 "state after all that"
+		timeout $((10 * SCALE)) tap-ctl close -f -m "$MINOR"
+		times_out tap-ctl detach -m "$MINOR" -t 1
+		times_out tap-ctl free -m "$MINOR" -t 1
+		expect_orders "$PID" 7
+		kill -KILL "$PID"
+		wait_for 10 is_idle
+		tap-ctl free -m "$MINOR"
+	done
+}
+
+# What has no time limit of its own to be given has one of 120 s: all of it at once.
+test_remove_in_sysfs_ends_by_itself() {
+	local how minors=() removers=() pids=() began=$SECONDS i took
+
+	for how in stopped mute closed; do
+		make_raw "$DIR/$how.img" 8
+		up "aio:$DIR/$how.img" ring
+		defer end "$PID"
+		case $how in
+		mute) mute "$PID" ;;
+		*) kill -STOP "$PID" ;;
+		esac
+		[ "$how" != closed ] || tap-ctl close -f -m "$MINOR"
+		minors+=("$MINOR") pids+=("$PID")
+	done
+	for i in 0 1 2; do
+		expect_write_fails "$CLASS/blktap${minors[i]}/remove" 1 "Connection timed out" &
+		removers+=("$!")
+	done
+	for i in 0 1 2; do
+		wait "${removers[i]}" || fail "tap ${minors[i]}: status $?"
+		took=$((SECONDS - began))
+		[ "$took" -ge 110 ] || fail "tap ${minors[i]}: gave up after $took s"
+		[ -e "$CLASS/blktap${minors[i]}" ] || fail "tap ${minors[i]} has gone"
+		kill -KILL "${pids[i]}"
+	done
+	for MINOR in "${minors[@]}"; do
+		wait_for 10 is_orphan_or_idle
+		echo 1 >"$CLASS/blktap$MINOR/remove"
+		rm "$NODES/tapdev$MINOR"
+	done
+	expect_eq "$(tap-ctl list)" "" "taps that are left"
+}
+
+is_orphan_or_idle() {
+	[[ $(tap_line "$MINOR") == "minor=$MINOR state="* ]]
+}
+
 # The rest of the world does not notice.
 test_a_stopped_tapdisk_holds_up_no_other() {
 	local stopped minor

@@ -78,20 +78,22 @@ build/%.o: %.c
 
 -include $(sources:%.c=build/%.d)
 
+# A unit, readable by all whatever the umask.
+install-unit = sed 's\#@SBINDIR@\#$(SBINDIR)\#g' $1 | \
+	install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$(notdir $1)
+
 install: userspace
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8
 	install $(TOOLS) $(DESTDIR)$(SBINDIR)
 	install -m 644 $(wildcard Documentation/*.8) $(DESTDIR)$(MANDIR)/man8
 	install -d $(DESTDIR)$(UNITDIR)
-	$(foreach unit,$(UNITS),sed 's#@SBINDIR@#$(SBINDIR)#' $(unit) \
-		>$(DESTDIR)$(UNITDIR)/$(notdir $(unit)) &&) true
+	$(foreach unit,$(UNITS),$(call install-unit,$(unit)) &&) true
 	install -D -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPLETIONDIR)/tap-ctl
 
 install-xen:
 	install -D tools/xen/block-blktap $(DESTDIR)$(XENSCRIPTDIR)/block-blktap
 	install -d $(DESTDIR)$(UNITDIR)
-	sed 's#@SBINDIR@#$(SBINDIR)#' tools/xen/blktap-serve.service \
-		>$(DESTDIR)$(UNITDIR)/blktap-serve.service
+	$(call install-unit,tools/xen/blktap-serve.service)
 
 # --- kernel module -----------------------------------------------------------
 

@@ -13,8 +13,9 @@
 # make demo              a VHD served as a disk, step by step, in a VM
 # make bench             what it costs, beside other ways; SET="NAME..." chooses
 # make shell             a shell in the same VM, module loaded
-# make lint              compiler warnings, checkpatch, sparse, shellcheck
-# make debug-kernels     the debug kernels that tests run on, where not ready-made
+# make lint              compiler warnings, checkpatch, sparse, shellcheck, what is installed
+# make debug-kernels     the debug kernels that tests run on, where not ready-made; with
+#                        REBUILD=1 they are compiled in any case
 # make clean             remove what was built, but not the fetched kernels
 # make help              this text
 
@@ -29,7 +30,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 all: modules userspace
 
 help:
-	@sed -n 's/^# \(make.*\)/\1/p' Makefile
+	@sed -n '/^# make/,/^$$/s/^# \(.*\)/\1/p' Makefile
 
 # --- userspace ---------------------------------------------------------------
 
@@ -134,7 +135,7 @@ $(running)/Makefile:
 	@false
 
 debug-kernels:
-	@scripts/fetch-kernel uml kdbg
+	@scripts/fetch-kernel $(if $(REBUILD),--rebuild) uml kdbg
 
 # --- tests -------------------------------------------------------------------
 

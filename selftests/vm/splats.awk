@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # From a kernel log, the reports after the line that contains `mark`: each from
-# its first line up to 40 lines on, after the last line that named a case. A report that goes through a function named in
-# `allowed` is the kernel's own and known: UML flushes its TLB outside RCU.
+# its first line up to 40 lines on, after the last line that named a case.
+
+# The kernel's own, and known: UML flushes its TLB outside RCU.
+function known(report) {
+	return report ~ /^[^\n]*suspicious RCU usage/ && report ~ /force_flush_all/
+}
 
 function flush() {
-	if (report != "" && report !~ allowed)
+	if (report != "" && !known(report))
 		print place report
 	report = ""
 }
 
 BEGIN {
-	allowed = "force_flush_all"
 	start = "WARNING|(^|[^A-Z_])BUG|Oops|KASAN|UBSAN|ODEBUG|[Kk]ernel panic|" \
 		"possible (circular|recursive|irq lock|deadlock|unsafe)|" \
 		"inconsistent lock|suspicious RCU|sleeping function|" \

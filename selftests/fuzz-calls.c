@@ -26,18 +26,13 @@
 
 static unsigned int random_cmd(struct fuzz *f)
 {
-	static const unsigned int cmds[] = {
-		BLKTAP_IOCTL_REGISTER, BLKTAP_IOCTL_ADD_FILE, BLKTAP_IOCTL_CREATE_DEVICE,
-		BLKTAP_IOCTL_CREATE_DEVICE_V1, BLKTAP_IOCTL_RESPOND,
-	};
-
-	switch (fuzz_below(f, 4)) {
+	switch (fuzz_below(f, 8)) {
 	case 0:
-		return cmds[fuzz_below(f, sizeof(cmds) / sizeof(cmds[0]))];
-	case 1:
 		return fuzz_value(f);
-	default:
+	case 1:
 		return 200 + fuzz_below(f, 10);
+	default:
+		return fuzz_ioctl_cmd(f);
 	}
 }
 
@@ -59,25 +54,12 @@ static uint64_t random_arg(struct fuzz *f, char *page)
 	}
 }
 
-/* A good form of the structs, with one field that is not. */
-static void nearly_right(struct fuzz *f, int fd)
-{
-	struct blktap_params p = {
-		.capacity = FUZZ_SECTORS, .sector_size = 512, .flags = fuzz_below(f, 64),
-		.phys_block_size = 4096, .trim_block_size = 4096,
-	};
-	uint64_t *word = (uint64_t *)&p;
-
-	if (!fuzz_once_in(f, 3))
-		word[fuzz_below(f, sizeof(p) / 8)] = fuzz_value(f);
-	ioctl(fd, BLKTAP_IOCTL_CREATE_DEVICE, &p);
-}
-
 static void ioctl_round(struct fuzz *f)
 {
 	char *page = mmap(NULL, B2_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			  -1, 0);
 	int ring = open(f->tap.ring_node, O_RDWR | O_CLOEXEC), control = control_open();
+	int file = scratch_file((off_t)FUZZ_SECTORS * B2_SECTOR);
 
 	CHECK_OK(ring);
 	if (!fuzz_once_in(f, 8))
@@ -93,8 +75,8 @@ static void ioctl_round(struct fuzz *f)
 			ioctl(fd, cmd, fuzz_once_in(f, 8) ? f->tap.h.minor : fuzz_value(f) | 1 << 20);
 		else if (fd == control && cmd == BLKTAP_IOCTL_ALLOC_TAP)
 			ioctl(fd, cmd, (void *)(fuzz_value(f) << 48));
-		else if (fuzz_once_in(f, 8))
-			nearly_right(f, ring);
+		else if (fuzz_once_in(f, 2))
+			fuzz_ioctl(f, fd, cmd, file);
 		else
 			ioctl(fd, cmd, random_arg(f, page));
 	}
@@ -145,6 +127,10 @@ static void likely_attrs(struct fuzz *f, struct nl_msg *msg, pid_t tapdisk)
 		nla_put_string(msg, BLKTAP_A_NAME, fuzz_once_in(f, 2) ? "aio:/a" : "vhd:/b");
 	if (fuzz_once_in(f, 4))
 		nla_put_flag(msg, BLKTAP_A_FORCE);
+	if (fuzz_once_in(f, 8))
+		nla_put_u32(msg, BLKTAP_A_REQUEST_TIMEOUT, fuzz_below(f, 4));
+	if (fuzz_once_in(f, 8))
+		nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, fuzz_below(f, 3));
 	if (fuzz_once_in(f, 16))
 		nla_put_string(msg, BLKTAP_A_POOL, "fuzz");
 }
@@ -182,26 +168,61 @@ static void drain(struct nl_sock *sk)
 
 /* --- the channel ---------------------------------------------------------------------- */
 
-/* What the order asks for, sometimes. */
-static void obey(struct fuzz *f, const struct blktap_order *o, int *ring)
+struct channel {
+	int fd;
+	int ring;		/* or -1 */
+	void *map;		/* of the ring, or NULL */
+};
+
+static void attach(struct fuzz *f, struct channel *ch)
+{
+	void *map;
+
+	ch->ring = ch->ring < 0 ? open(f->tap.ring_node, O_RDWR | O_CLOEXEC) : ch->ring;
+	map = mmap(NULL, B2_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ch->ring, 0);
+	if (map != MAP_FAILED)
+		ch->map = map;
+}
+
+static void detach(struct channel *ch)
+{
+	if (ch->map)
+		munmap(ch->map, B2_MAP_BYTES);
+	ch->map = NULL;
+	close(ch->ring);
+	ch->ring = -1;
+}
+
+/* What the order asks for, more or less. The compiler sees to it that none is forgotten. */
+static void obey(struct fuzz *f, const struct blktap_order *o, struct channel *ch)
 {
 	struct blktap_params p = {
 		.capacity = FUZZ_SECTORS, .sector_size = 512, .flags = fuzz_below(f, 2) * 4,
 	};
+	struct blktap_params_v1 v1 = { .capacity = FUZZ_SECTORS, .sector_size = 512 };
 
-	switch (o->op) {
+	switch ((enum blktap_order_op)o->op) {
 	case BLKTAP_ORDER_ATTACH:
-		*ring = open(f->tap.ring_node, O_RDWR | O_CLOEXEC);
-		mmap(NULL, B2_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, *ring, 0);
-		close(*ring);
+		attach(f, ch);
+		break;
+	case BLKTAP_ORDER_DETACH:
+		detach(ch);
 		break;
 	case BLKTAP_ORDER_OPEN:
-		*ring = open(f->tap.ring_node, O_RDWR | O_CLOEXEC);
-		ioctl(*ring, BLKTAP_IOCTL_CREATE_DEVICE, &p);
+		ioctl(ch->ring, BLKTAP_IOCTL_CREATE_DEVICE, &p);
 		break;
 	case BLKTAP_ORDER_CLOSE:
-		ioctl(*ring, BLKTAP_IOCTL_REMOVE_DEVICE);
+		ioctl(ch->ring, BLKTAP_IOCTL_REMOVE_DEVICE);
 		break;
+	case BLKTAP_ORDER_PAUSE:
+		ioctl(ch->ring, BLKTAP_IOCTL_PAUSE);
+		break;
+	case BLKTAP_ORDER_RESUME:
+		v1.capacity <<= fuzz_below(f, 2);
+		ioctl(ch->ring, BLKTAP_IOCTL_SET_PARAMS, &v1);
+		break;
+	case BLKTAP_ORDER_STATS:
+		break;		/* all is in the answer */
 	}
 }
 
@@ -219,39 +240,41 @@ static void random_answer(struct fuzz *f, int fd, uint64_t id)
 	free(a);
 }
 
-static void channel_step(struct fuzz *f, int fd, int *ring)
+static void channel_step(struct fuzz *f, struct channel *ch)
 {
 	static char buf[BLKTAP_ORDER_MAX + 100];
 	struct blktap_order *o = (void *)buf;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = { .fd = ch->fd, .events = POLLIN };
 	size_t size = fuzz_once_in(f, 8) ? fuzz_below(f, sizeof(buf)) : sizeof(buf);
 
 	if (fuzz_once_in(f, 16))
-		(void)!write(fd, buf, fuzz_below(f, 40));
+		(void)!write(ch->fd, buf, fuzz_below(f, 40));
 	if (fuzz_once_in(f, 64))
-		(void)!read(fd, (void *)(8UL + fuzz_below(f, 64)), sizeof(buf));
-	if (poll(&p, 1, 5) < 1 || read(fd, buf, size) < (ssize_t)sizeof(*o))
+		(void)!read(ch->fd, (void *)(8UL + fuzz_below(f, 64)), sizeof(buf));
+	if (poll(&p, 1, 5) < 1 || read(ch->fd, buf, size) < (ssize_t)sizeof(*o))
 		return;
 	if (!fuzz_once_in(f, 4))
-		obey(f, o, ring);
+		obey(f, o, ch);
+	if (fuzz_once_in(f, 8))
+		fuzz_ioctl(f, ch->ring, fuzz_ioctl_cmd(f), ch->fd);
 	if (!fuzz_once_in(f, 8))
-		random_answer(f, fd, o->id);
+		random_answer(f, ch->fd, o->id);
 }
 
 /* A tapdisk, in the fuzzer's own process, beside an admin in another one. */
 static void channel_round(struct fuzz *f)
 {
 	struct blktap_register reg = { .version = fuzz_value(f), .flags = fuzz_once_in(f, 4) };
-	int fd = open(CONTROL_NODE, O_RDWR | O_CLOEXEC | O_NONBLOCK), ring = -1;
-	pid_t tapdisk = getpid(), admin = fork();
+	struct channel ch = { .ring = -1 };
+	struct fuzz own = { .state = fuzz_u64(f), .tap = f->tap };
+	pid_t tapdisk = getpid(), admin;
 	struct btnl nl;
 
-	CHECK_OK(fd);
+	ch.fd = open(CONTROL_NODE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	CHECK_OK(ch.fd);
+	admin = fork();
 	CHECK_OK(admin);
 	if (!admin) {
-		struct fuzz own = *f;
-
-		own.state++;
 		btnl_open(&nl);
 		for (int i = 0; i < 150; i++) {
 			send_random(&own, nl.sk, nl.family, tapdisk);
@@ -262,12 +285,12 @@ static void channel_round(struct fuzz *f)
 		}
 		_exit(0);
 	}
-	ioctl(fd, BLKTAP_IOCTL_REGISTER, &reg);
+	ioctl(ch.fd, BLKTAP_IOCTL_REGISTER, &reg);
 	reg.version = 1;
 	reg.flags = 0;
-	ioctl(fd, BLKTAP_IOCTL_REGISTER, &reg);
+	ioctl(ch.fd, BLKTAP_IOCTL_REGISTER, &reg);
 	while (waitpid(admin, NULL, WNOHANG) != admin)
-		channel_step(f, fd, &ring);
+		channel_step(f, &ch);
 }
 
 static void netlink_and_the_channel(void)

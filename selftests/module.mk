@@ -15,5 +15,12 @@ build/selftests/$1: $(patsubst %.c,build/%.o,selftests/$1.c $(selftest-lib))
 endef
 $(foreach n,$(selftest-names),$(eval $(call selftest,$n)))
 
+# For the fuzzers: every ioctl that there is.
+build/selftests/ioctls.inc: include/uapi/linux/blktap.h
+	@mkdir -p $(@D)
+	$(call quiet,GEN)sed -nE 's/^#define[[:space:]]+(BLKTAP_IOCTL_[A-Z0-9_]+).*/\1,/p' $< >$@
+build/selftests/lib/fuzz.o: build/selftests/ioctls.inc
+build/selftests/lib/fuzz.o: all-cppflags += -Ibuild/selftests
+
 $(patsubst %.c,build/%.o,$(selftest-names:%=selftests/%.c) $(selftest-lib)): \
 	all-cppflags += -D_GNU_SOURCE

@@ -70,6 +70,81 @@ void fuzz_scratch(struct fuzz *f, void *buf, size_t size)
 		((volatile uint8_t *)buf)[fuzz_below(f, size)] = fuzz_u64(f);
 }
 
+/* --- ioctls -------------------------------------------------------------------- */
+
+unsigned int fuzz_ioctl_cmd(struct fuzz *f)
+{
+	/* module.mk takes them out of the header: none can be forgotten. */
+	static const unsigned int cmds[] = {
+#include "ioctls.inc"
+	};
+
+	return cmds[fuzz_below(f, sizeof(cmds) / sizeof(cmds[0]))];
+}
+
+static void good_params(struct fuzz *f, struct blktap_params *p)
+{
+	*p = (struct blktap_params) {
+		.capacity = FUZZ_SECTORS, .sector_size = B2_SECTOR,
+		.flags = fuzz_u64(f), .phys_block_size = 4096,
+		.trim_block_size = 4096, .block_size = 1U << (12 + fuzz_below(f, 10)),
+	};
+}
+
+static void good_arg(struct fuzz *f, unsigned int cmd, int fd, union fuzz_arg *arg)
+{
+	switch (cmd) {
+	case BLKTAP_IOCTL_REGISTER:
+		arg->reg.version = BLKTAP_CONTROL_VERSION;
+		break;
+	case BLKTAP_IOCTL_CREATE_DEVICE:
+		good_params(f, &arg->params);
+		break;
+	case BLKTAP_IOCTL_CREATE_DEVICE_V1:
+	case BLKTAP_IOCTL_SET_PARAMS:
+		arg->v1.capacity = FUZZ_SECTORS;
+		arg->v1.sector_size = B2_SECTOR;
+		break;
+	case BLKTAP_IOCTL_ADD_FILE:
+		arg->file.fd = fd;
+		arg->file.flags = fuzz_below(f, 2) * BLKTAP_FILE_WRITE;
+		break;
+	case BLKTAP_IOCTL_KEEP:
+		arg->keep.fd = fuzz_once_in(f, 4) ? -1 : fd;
+		break;
+	case BLKTAP_IOCTL_RECALL:
+		arg->recall.sector = fuzz_below(f, FUZZ_SECTORS);
+		arg->recall.nr_sectors = 1 + fuzz_below(f, FUZZ_SECTORS);
+		break;
+	default:
+		for (size_t i = 0; i < sizeof(*arg) / 8; i++)
+			arg->words[i] = fuzz_once_in(f, 4) ? fuzz_value(f) : 0;
+	}
+}
+
+static size_t arg_words(unsigned int cmd)
+{
+	if (cmd == BLKTAP_IOCTL_CREATE_DEVICE)
+		return sizeof(struct blktap_params) / 8;
+	return (_IOC_SIZE(cmd) ?: sizeof(struct blktap_params_v1)) / 8;
+}
+
+void fuzz_ioctl(struct fuzz *f, int node, unsigned int cmd, int fd)
+{
+	union fuzz_arg arg = { 0 };
+
+	if (cmd == BLKTAP_IOCTL_RESUME) {
+		ioctl(node, cmd, fuzz_once_in(f, 2) ? 0 : fuzz_value(f));
+		return;
+	}
+	good_arg(f, cmd, fd, &arg);
+	if (!fuzz_once_in(f, 3))
+		arg.words[fuzz_below(f, arg_words(cmd))] = fuzz_value(f);
+	/* What was kept is a new file of the caller's. */
+	if (!ioctl(node, cmd, &arg) && cmd == BLKTAP_IOCTL_KEPT)
+		close(arg.keep.fd);
+}
+
 static __thread void *fault_to;	/* sigjmp_buf of the thread's fuzz_touch() */
 
 static void on_fault(int sig)
@@ -118,14 +193,19 @@ static void use_once(struct fuzz *f, int fd, char *buf)
 	}
 }
 
+struct user {
+	struct fuzz *round;	/* whose random numbers are the fuzzer's, and change */
+	uint64_t seed;
+};
+
 /* Errors are to be expected: the disk comes, fails and goes. */
 static int use_disk(void *arg)
 {
-	struct fuzz f = *(struct fuzz *)arg;
-	_Atomic bool *stop = &((struct fuzz *)arg)->stop;
+	struct user *user = arg;
+	struct fuzz f = { .state = user->seed, .tap = user->round->tap };
+	_Atomic bool *stop = &user->round->stop;
 	char *buf = shared_alloc(512 * B2_SECTOR);
 
-	f.state ^= getpid();
 	while (!*stop) {
 		int fd = open(f.tap.disk_node, O_RDWR | (fuzz_once_in(&f, 4) ? 0 : O_DIRECT));
 
@@ -206,8 +286,11 @@ static void do_round(uint64_t seed, unsigned int users)
 	close(f->tap.fd);
 	f->tap.fd = -1;
 	fuzzer = child_start(run_round, f);
-	for (unsigned int i = 0; i < users; i++)
-		user[i] = child_start(use_disk, f);
+	for (unsigned int i = 0; i < users; i++) {
+		struct user u = { .round = f, .seed = seed + 1 + i };
+
+		user[i] = child_start(use_disk, &u);
+	}
 	wait_round(fuzzer);
 	f->stop = true;
 	CHECK(wait_until(free_tap, f, 20), "tap %u can't be freed", f->tap.h.minor);

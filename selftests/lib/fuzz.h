@@ -10,11 +10,12 @@
 #ifndef SELFTESTS_LIB_FUZZ_H
 #define SELFTESTS_LIB_FUZZ_H
 
+#include <linux/blktap.h>
 #include <stdatomic.h>
 
 #include "tap.h"
 
-#define FUZZ_CASES	6	/* of all programs: they share the time */
+#define FUZZ_CASES	7	/* of all programs: they share the time */
 #define FUZZ_IO		3	/* processes that use a round's disk */
 #define FUZZ_SECTORS	16384	/* of a round's disk */
 
@@ -33,6 +34,24 @@ void fuzz_fill(struct fuzz *f, void *buf, size_t size);
 
 /* Overwrite some bytes of @buf. */
 void fuzz_scratch(struct fuzz *f, void *buf, size_t size);
+
+/* What an ioctl takes: one of these, or a number. */
+union fuzz_arg {
+	struct blktap_register reg;
+	struct blktap_params params;
+	struct blktap_params_v1 v1;
+	struct blktap_file file;
+	struct blktap_keep keep;
+	struct blktap_recall recall;
+	char name[BLKTAP_NAME_V2];
+	uint64_t words[64];
+};
+
+/* Any ioctl that the header has. */
+unsigned int fuzz_ioctl_cmd(struct fuzz *f);
+
+/* Do it, with an argument that is good but for a word, mostly; @fd where that is a file. */
+void fuzz_ioctl(struct fuzz *f, int node, unsigned int cmd, int fd);
 
 /*
  * Rounds of @fn until the case's time is up. @fn runs in a process of its own,

@@ -15,15 +15,18 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/fuzz.h"
 #include "lib/granter.h"
+#include "lib/nl.h"
 
 #define STEPS		200	/* of a round */
 #define DEVICE_FLAGS	(BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM | BLKTAP_DEVICE_BLOCK | \
-			 BLKTAP_DEVICE_RELEASE)
+			 BLKTAP_DEVICE_RELEASE | BLKTAP_DEVICE_TRIM_RZ | BLKTAP_DEVICE_ERRNO)
+#define LAYOUT_BYTES	((size_t)BLKTAP_RING_SIZE * B2_PAGE)
 
 /* A tapdisk and what it has not answered. */
 struct td {
@@ -37,16 +40,45 @@ struct td {
 	struct blktap_ring_request todo[BLKTAP_RING_SIZE];
 };
 
-static void td_map(struct td *td, struct fuzz *f)
+static bool td_try_map(struct td *td, struct fuzz *f)
 {
 	*td = (struct td) { .f = f };
 	td->fd = open(f->tap.ring_node, O_RDWR | O_CLOEXEC);
 	CHECK_OK(td->fd);
 	td->ring = mmap(NULL, B2_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, td->fd, 0);
-	CHECK(td->ring != MAP_FAILED, "%s", strerror(errno));
+	return td->ring != MAP_FAILED;
 }
 
-static void td_create(struct td *td, unsigned long flags)
+static void td_map(struct td *td, struct fuzz *f)
+{
+	CHECK(td_try_map(td, f), "%s", strerror(errno));
+}
+
+static int any_file(struct fuzz *f)
+{
+	return fuzz_once_in(f, 4) ? memfd_create("fuzz", MFD_CLOEXEC) :
+				    scratch_file((off_t)fuzz_below(f, FUZZ_SECTORS) * B2_SECTOR);
+}
+
+/* The layout pages, and some files. */
+static void td_map_layout(struct td *td)
+{
+	td->pages = granter_map_layout(&(struct tap) { .fd = td->fd });
+	CHECK(td->pages != MAP_FAILED, "%s", strerror(errno));
+	for (int n = 1 + fuzz_below(td->f, 3); n; n--) {
+		struct blktap_file file = {
+			.fd = any_file(td->f),
+			.flags = td->nr_files && fuzz_once_in(td->f, 2) ? 0 : BLKTAP_FILE_WRITE,
+		};
+
+		CHECK_OK(ioctl(td->fd, BLKTAP_IOCTL_ADD_FILE, &file));
+		close(file.fd);
+		td->nr_files++;
+	}
+}
+
+/* Return: what it is made of. */
+static struct blktap_params td_create(struct td *td, unsigned long flags)
 {
 	struct blktap_params p = {
 		.capacity = FUZZ_SECTORS,
@@ -61,6 +93,7 @@ static void td_create(struct td *td, unsigned long flags)
 		p.flags = flags;
 		CHECK_OK(ioctl(td->fd, BLKTAP_IOCTL_CREATE_DEVICE, &p));
 	}
+	return p;
 }
 
 /* Takes what was posted, as far as it makes sense: the page may be full of rubbish. */
@@ -125,6 +158,10 @@ static unsigned int random_grant(struct td *td, const struct blktap_ring_request
 
 static void answer(struct td *td, bool well)
 {
+	static const int16_t statuses[] = {
+		BLKTAP_RSP_OKAY, BLKTAP_RSP_ERROR, BLKTAP_RSP_EOPNOTSUPP, -ENOSPC, -ETIMEDOUT,
+		-EIO, -4095,
+	};
 	unsigned int i = fuzz_below(td->f, td->nr);
 	struct blktap_ring_request r = td->todo[i];
 	struct blktap_ring_response rsp = { .id = r.id, .operation = r.operation };
@@ -133,7 +170,7 @@ static void answer(struct td *td, bool well)
 	if (r.operation == BLKTAP_OP_LAYOUTGET && td->pages)
 		rsp.nr_extents = random_grant(td, &r);
 	if (!well) {
-		rsp.status = fuzz_below(td->f, 3) - 2;
+		rsp.status = statuses[fuzz_below(td->f, sizeof(statuses) / sizeof(statuses[0]))];
 		if (fuzz_once_in(td->f, 8))
 			fuzz_scratch(td->f, &rsp, sizeof(rsp));
 	}
@@ -148,16 +185,10 @@ static void replay(struct td *td)
 /* Ioctls that a tapdisk has, at the wrong moment. */
 static void misplaced_ioctl(struct td *td)
 {
-	static const unsigned int cmds[] = {
-		BLKTAP_IOCTL_SET_PARAMS, BLKTAP_IOCTL_PAUSE, BLKTAP_IOCTL_REOPEN,
-		BLKTAP_IOCTL_RESUME, BLKTAP_IOCTL_REMOVE_DEVICE, BLKTAP_IOCTL_CREATE_DEVICE,
-		BLKTAP_IOCTL_ADD_FILE, BLKTAP_IOCTL_RESPOND, BLKTAP_IOCTL_RECALL,
-	};
-	uint64_t arg[64];
+	int file = any_file(td->f);
 
-	for (size_t i = 0; i < 64; i++)
-		arg[i] = fuzz_once_in(td->f, 4) ? fuzz_value(td->f) : 0;
-	ioctl(td->fd, cmds[fuzz_below(td->f, sizeof(cmds) / sizeof(cmds[0]))], arg);
+	fuzz_ioctl(td->f, td->fd, fuzz_ioctl_cmd(td->f), file);
+	close(file);
 }
 
 /* Takes back some of what it has granted. */
@@ -196,7 +227,7 @@ static void step(void *arg)
 	else if (what < 30 && td->pages)
 		recall(td);
 	else if (what < 40 && td->pages)
-		fuzz_scratch(td->f, td->pages, sizeof(*td->pages) * BLKTAP_RING_SIZE);
+		fuzz_scratch(td->f, td->pages, LAYOUT_BYTES);
 	else if (what < 60)
 		fuzz_scratch(td->f, (char *)td->ring + B2_PAGE, B2_MAP_BYTES - B2_PAGE);
 	else if (td->nr)
@@ -237,7 +268,7 @@ static void td_end(struct td *td)
 	if (fuzz_once_in(td->f, 2))
 		return;
 	if (td->pages && fuzz_once_in(td->f, 2))
-		munmap(td->pages, sizeof(*td->pages) * BLKTAP_RING_SIZE);
+		munmap(td->pages, LAYOUT_BYTES);
 	if (fuzz_once_in(td->f, 2))
 		close(td->fd);
 	munmap(td->ring, B2_MAP_BYTES);
@@ -273,34 +304,17 @@ static void answers_and_the_shared_page(void)
 	fuzz_rounds(__func__, ring_round, FUZZ_IO);
 }
 
-static int any_file(struct fuzz *f)
-{
-	return fuzz_once_in(f, 4) ? memfd_create("fuzz", MFD_CLOEXEC) :
-				    scratch_file((off_t)fuzz_below(f, FUZZ_SECTORS) * B2_SECTOR);
-}
-
 static void layout_round(struct fuzz *f)
 {
 	struct td td;
 
 	td_map(&td, f);
-	td.pages = granter_map_layout(&(struct tap) { .fd = td.fd });
-	CHECK(td.pages != MAP_FAILED, "%s", strerror(errno));
-	for (int n = 1 + fuzz_below(f, 3); n; n--) {
-		struct blktap_file file = {
-			.fd = any_file(f),
-			.flags = td.nr_files && fuzz_once_in(f, 2) ? 0 : BLKTAP_FILE_WRITE,
-		};
-
-		CHECK_OK(ioctl(td.fd, BLKTAP_IOCTL_ADD_FILE, &file));
-		close(file.fd);
-		td.nr_files++;
-	}
+	td_map_layout(&td);
 	td_create(&td, BLKTAP_DEVICE_LAYOUT);
 	if (fuzz_once_in(f, 2))
 		td_run(&td, td.ring, B2_PAGE);
 	else
-		td_run(&td, td.pages, sizeof(*td.pages) * BLKTAP_RING_SIZE);
+		td_run(&td, td.pages, LAYOUT_BYTES);
 }
 
 static void grants_and_their_pages(void)
@@ -337,7 +351,9 @@ static void map_one(struct maps *m, unsigned int i)
 	m->len[i] = len;
 	if (m->at[i] == MAP_FAILED)
 		m->at[i] = NULL;
-	else if (!layout)
+	else if (layout)
+		m->td.pages = m->at[i];
+	else
 		m->td.ring = m->at[i];
 }
 
@@ -348,6 +364,8 @@ static void unmap_one(struct maps *m, unsigned int i)
 		return;
 	}
 	munmap(m->at[i], m->len[i]);
+	if ((void *)m->td.pages == m->at[i])
+		m->td.pages = NULL;
 	m->at[i] = NULL;
 }
 
@@ -367,6 +385,8 @@ static void remap_one(struct maps *m, unsigned int i)
 		return;
 	if (m->td.ring == m->at[i])
 		m->td.ring = at;
+	if ((void *)m->td.pages == m->at[i])
+		m->td.pages = at;
 	m->at[i] = at;
 	m->len[i] = len;
 }
@@ -383,10 +403,12 @@ static void touch_all(void *arg)
 /* The child has what was let through to it, uses it and tries to take over. */
 static void fork_one(struct maps *m)
 {
+	struct fuzz own = { .state = fuzz_u64(m->td.f), .tap = m->td.f->tap };
 	pid_t pid = fork();
 
 	CHECK_OK(pid);
 	if (!pid) {
+		m->td.f = &own;
 		fuzz_touch(touch_all, m);
 		for (int i = 0; i < 4; i++) {
 			ioctl(m->td.fd, BLKTAP_IOCTL_RESPOND);
@@ -454,16 +476,27 @@ static void maps_step(struct maps *m)
 
 static void maps_round(struct fuzz *f)
 {
-	struct blktap_params p = { .capacity = FUZZ_SECTORS, .sector_size = B2_SECTOR };
+	bool layout = fuzz_once_in(f, 2);
+	struct blktap_params p = {
+		.capacity = FUZZ_SECTORS, .sector_size = B2_SECTOR,
+		.flags = layout ? BLKTAP_DEVICE_LAYOUT : 0,
+	};
+	struct blktap_params tried;
 	struct maps m;
 
 	memset(&m, 0, sizeof(m));
 	td_map(&m.td, f);
 	m.at[0] = m.td.ring;
 	m.len[0] = B2_MAP_BYTES;
+	if (layout) {
+		td_map_layout(&m.td);
+		m.at[1] = m.td.pages;
+		m.len[1] = LAYOUT_BYTES;
+	}
 	for (int i = 0; i < 100; i++) {
-		if (fuzz_once_in(f, 8))
-			ioctl(m.td.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p);
+		tried = p;
+		if ((layout && !i) || fuzz_once_in(f, 8))
+			ioctl(m.td.fd, BLKTAP_IOCTL_CREATE_DEVICE, &tried);
 		maps_step(&m);
 		fuzz_touch(serve_some, &m);
 		ioctl(m.td.fd, BLKTAP_IOCTL_RESPOND);
@@ -475,10 +508,248 @@ static void mappings_come_and_go(void)
 	fuzz_rounds(__func__, maps_round, 2);
 }
 
+/* --- heirs ----------------------------------------------------------------------- */
+
+#define HONEST_STEPS	300	/* of the first tapdisk, at most */
+#define IMAGE		"aio:/image"
+
+/* Of an honest tapdisk that has gone; for the one whose turn it is. */
+struct legacy {
+	struct fuzz f;			/* its own random numbers */
+	struct blktap_params params;	/* of the disk */
+	bool layout;
+	bool by_order;			/* it is told to serve the orphan */
+	pid_t pid;			/* and has registered */
+};
+
+static void turn(struct legacy *l, struct fuzz *f)
+{
+	l->f.state = fuzz_u64(f);
+	l->f.tap = f->tap;
+	l->by_order = fuzz_once_in(f, 2);
+}
+
+/* What is asked for; the lower half of the disk is new, and has to be committed. */
+static void honest_answer(struct td *td)
+{
+	struct blktap_ring_request r = td->todo[--td->nr];
+	struct blktap_ring_response rsp = { .id = r.id, .operation = r.operation };
+	bool new = r.lg.sector_number < FUZZ_SECTORS / 2;
+
+	if (r.operation == BLKTAP_OP_LAYOUTGET) {
+		struct blktap_extent e = {
+			.sector = r.lg.sector_number, .nr_sectors = r.lg.nr_sectors,
+			.offset = r.lg.sector_number * B2_SECTOR,
+			.state = r.lg.iomode == BLKTAP_IOMODE_WRITE ?
+				 (new ? BLKTAP_EXT_INVALID_DATA : BLKTAP_EXT_READ_WRITE_DATA) :
+				 (new ? BLKTAP_EXT_NONE_DATA : BLKTAP_EXT_READ_DATA),
+		};
+
+		td->pages[r.id % BLKTAP_RING_SIZE][0] = e;
+		rsp.nr_extents = 1;
+	}
+	td_put(td, rsp);
+}
+
+static void leave_note(struct td *td)
+{
+	struct blktap_keep keep = { .fd = memfd_create("note", MFD_CLOEXEC) };
+
+	CHECK(write(keep.fd, IMAGE, sizeof(IMAGE)) == sizeof(IMAGE));
+	CHECK_OK(ioctl(td->fd, BLKTAP_IOCTL_KEEP, &keep));
+	close(keep.fd);
+}
+
+/* Dies with what it has not answered, and some time after its last answer. */
+static int first_run(void *arg)
+{
+	struct legacy *l = arg;
+	struct pollfd p = { .events = POLLIN };
+	struct td td;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	td_map(&td, &l->f);
+	p.fd = td.fd;
+	if (l->layout)
+		td_map_layout(&td);
+	l->params = td_create(&td, l->layout ? BLKTAP_DEVICE_LAYOUT : 0);
+	leave_note(&td);
+	for (int n = fuzz_below(&l->f, HONEST_STEPS); n; n--) {
+		td_take(&td);
+		if (!td.nr)
+			poll(&p, 1, 1);
+		else if (!fuzz_once_in(&l->f, 4))
+			honest_answer(&td);
+		CHECK_OK(ioctl(td.fd, BLKTAP_IOCTL_RESPOND));
+	}
+	nap_ms(fuzz_below(&l->f, 10));
+	return 0;
+}
+
+/* The note: read, cut short, written over, or gone; as others may have left it. */
+static void tamper_with_note(struct td *td)
+{
+	struct blktap_keep keep = { .fd = -1 };
+	char text[64];
+
+	if (ioctl(td->fd, BLKTAP_IOCTL_KEPT, &keep))
+		return;
+	(void)!pread(keep.fd, text, sizeof(text), 0);
+	if (fuzz_once_in(td->f, 2))
+		(void)!ftruncate(keep.fd, fuzz_below(td->f, 2 * B2_PAGE));
+	(void)!pwrite(keep.fd, text, sizeof(text), fuzz_below(td->f, B2_PAGE));
+	close(keep.fd);
+}
+
+/* Other files, or as many as its forerunner had not, and what only a server may do. */
+static void prepare(struct td *td, const struct legacy *l)
+{
+	if (l->layout && !fuzz_once_in(td->f, 8)) {
+		td->pages = granter_map_layout(&(struct tap) { .fd = td->fd });
+		td->pages = td->pages == MAP_FAILED ? NULL : td->pages;
+	}
+	for (unsigned int n = fuzz_below(td->f, 4); n; n--) {
+		struct blktap_file file = {
+			.fd = any_file(td->f), .flags = fuzz_below(td->f, 2) * BLKTAP_FILE_WRITE,
+		};
+
+		td->nr_files += !ioctl(td->fd, BLKTAP_IOCTL_ADD_FILE, &file);
+		close(file.fd);
+	}
+	if (fuzz_once_in(td->f, 2))
+		tamper_with_note(td);
+	for (unsigned int n = fuzz_below(td->f, 3); n; n--)
+		misplaced_ioctl(td);
+	if (fuzz_once_in(td->f, 16))
+		replay(td);
+	if (fuzz_once_in(td->f, 4))
+		ioctl(td->fd, BLKTAP_IOCTL_RESPOND);
+}
+
+/* Says that it has another disk, once or twice, then mostly the right one. */
+static void join(struct td *td, const struct legacy *l)
+{
+	for (unsigned int n = fuzz_below(td->f, 3); n; n--) {
+		union fuzz_arg wrong = { .params = l->params };
+
+		wrong.words[fuzz_below(td->f, sizeof(l->params) / 8)] = fuzz_value(td->f);
+		ioctl(td->fd, BLKTAP_IOCTL_CREATE_DEVICE, &wrong);
+	}
+	if (!fuzz_once_in(td->f, 8)) {
+		struct blktap_params right = l->params;
+
+		ioctl(td->fd, BLKTAP_IOCTL_CREATE_DEVICE, &right);
+	}
+}
+
+static int recover(void *arg)
+{
+	struct legacy *l = arg;
+	struct nl_msg *msg;
+	struct btnl nl;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	btnl_open(&nl);
+	msg = btnl_new(&nl, BLKTAP_CMD_RECOVER);
+	nla_put_u32(msg, BLKTAP_A_MINOR, l->f.tap.h.minor);
+	nla_put_u32(msg, BLKTAP_A_PID, l->pid);
+	nla_put_u32(msg, BLKTAP_A_TIMEOUT, 2);
+	if (!btnl_send_for_ack(&nl, msg))
+		btnl_wait_done(&nl, nl.seq, 3);
+	return 0;
+}
+
+/* Does what the order says, before or after it has said so, or not at all. */
+static void obey(struct td *td, struct legacy *l, int channel, const struct blktap_order *o)
+{
+	bool first = fuzz_once_in(td->f, 8), never = fuzz_once_in(td->f, 16);
+	int status = fuzz_once_in(td->f, 8) ? (int)fuzz_value(td->f) : 0;
+
+	if (first)
+		channel_write(channel, o->id, status, "");
+	if (o->op == BLKTAP_ORDER_ATTACH && td_try_map(td, &l->f))
+		prepare(td, l);
+	else if (o->op == BLKTAP_ORDER_OPEN && o->flags & BLKTAP_ORDER_F_JOIN)
+		join(td, l);
+	if (!first && !never)
+		channel_write(channel, o->id, status, "");
+}
+
+/* Return: it was told to map the ring. */
+static bool serve_by_order(struct td *td, struct legacy *l)
+{
+	struct order o = { 0 };
+	int channel = channel_open(), result;
+	pid_t admin;
+
+	l->pid = getpid();
+	*td = (struct td) { .f = &l->f, .fd = -1, .ring = MAP_FAILED };
+	admin = child_start(recover, l);
+	while (o.o.op != BLKTAP_ORDER_OPEN && !child_is_done(admin, &result))
+		if (channel_wait(channel, 0.001) && channel_read(channel, &o, 1))
+			obey(td, l, channel, &o.o);
+	return td->ring != MAP_FAILED;
+}
+
+/* It is an admin's. Return: false: the lies of one before it have failed the tap. */
+static bool serve_by_hand(struct td *td, struct legacy *l)
+{
+	if (!td_try_map(td, &l->f))
+		return false;
+	prepare(td, l);
+	join(td, l);
+	return true;
+}
+
+static int heir_run(void *arg)
+{
+	struct legacy *l = arg;
+	struct td td;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!(l->by_order ? serve_by_order(&td, l) : serve_by_hand(&td, l)))
+		return 0;
+	if (td.pages && fuzz_once_in(&l->f, 2))
+		td_run(&td, td.pages, LAYOUT_BYTES);
+	else
+		td_run(&td, td.ring, B2_PAGE);
+	return 0;
+}
+
+static bool is_orphan(const struct fuzz *f)
+{
+	char text[64];
+
+	return sysfs_read(f->tap.sysfs, "orphan", text, sizeof(text)) &&
+	       !strcmp(text, "rw " IMAGE);
+}
+
+/* One after the other: what the last one did is what the next one finds. */
+static void heirs_round(struct fuzz *f)
+{
+	struct legacy *l = shared_alloc(sizeof(*l));
+
+	CHECK_OK(sysfs_write(f->tap.sysfs, "name", IMAGE));
+	l->layout = !fuzz_once_in(f, 4);
+	turn(l, f);
+	CHECK(in_child(first_run, l) == 0);
+	CHECK(is_orphan(f), "an honest tapdisk left no orphan");
+	for (unsigned int n = 1 + fuzz_below(f, 3); n; n--) {
+		turn(l, f);
+		CHECK(in_child(heir_run, l) == 0);
+	}
+}
+
+static void an_orphan_s_heirs_lie(void)
+{
+	fuzz_rounds(__func__, heirs_round, FUZZ_IO);
+}
+
 static const struct ktap_case cases[] = {
 	KTAP_CASE(answers_and_the_shared_page),
 	KTAP_CASE(grants_and_their_pages),
 	KTAP_CASE(mappings_come_and_go),
+	KTAP_CASE(an_orphan_s_heirs_lie),
 };
 
 int main(int argc, char **argv)

@@ -13,12 +13,22 @@
 
 /* --- who --------------------------------------------------------------------- */
 
-static const int changing[] = {
-	BLKTAP_CMD_ALLOC, BLKTAP_CMD_FREE, BLKTAP_CMD_ATTACH, BLKTAP_CMD_DETACH,
-	BLKTAP_CMD_OPEN, BLKTAP_CMD_CLOSE, BLKTAP_CMD_PAUSE, BLKTAP_CMD_RESUME,
-	BLKTAP_CMD_POOL_SET,
-};
+/* All others change something, or have a tapdisk do something, and are an admin's. */
+static bool is_anybody_s(int cmd)
+{
+	switch (cmd) {
+	case BLKTAP_CMD_GET:
+	case BLKTAP_CMD_TAPDISK_GET:
+	case BLKTAP_CMD_POOL_GET:
+	case BLKTAP_CMD_VBD_GET:
+	case BLKTAP_CMD_DONE:	/* no request, nor is */
+	case BLKTAP_CMD_EVENT:
+		return true;
+	}
+	return false;
+}
 
+/* So that nothing is refused for the want of it. */
 static void put_everything(struct nl_msg *msg, int cmd, uint32_t minor)
 {
 	if (cmd == BLKTAP_CMD_POOL_SET) {
@@ -26,29 +36,74 @@ static void put_everything(struct nl_msg *msg, int cmd, uint32_t minor)
 		nla_put_u32(msg, BLKTAP_A_POOL_PAGES, 500);
 		return;
 	}
+	if (cmd == BLKTAP_CMD_VBD_SET) {
+		nla_put_u32(msg, BLKTAP_A_DOMID, 1);
+		nla_put_u32(msg, BLKTAP_A_DEVID, 1);
+		return;
+	}
 	if (cmd != BLKTAP_CMD_ALLOC)
 		nla_put_u32(msg, BLKTAP_A_MINOR, minor);
-	if (cmd == BLKTAP_CMD_ATTACH)
+	if (cmd == BLKTAP_CMD_ATTACH || cmd == BLKTAP_CMD_RECOVER)
 		nla_put_u32(msg, BLKTAP_A_PID, getpid());
 	if (cmd == BLKTAP_CMD_OPEN)
 		nla_put_string(msg, BLKTAP_A_NAME, "aio:/image");
+	if (cmd == BLKTAP_CMD_SET) {
+		nla_put_u32(msg, BLKTAP_A_REQUEST_TIMEOUT, 7);
+		nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, BLKTAP_ON_TIMEOUT_FAIL);
+	}
+}
+
+/* What there is to change. */
+struct state {
+	long state, timeout, policy;
+	char pages[32];
+};
+
+static struct state state_of(struct btnl *nl, uint32_t minor)
+{
+	struct state s = {
+		.state = btnl_get_u32(nl, minor, BLKTAP_A_STATE),
+		.timeout = btnl_get_u32(nl, minor, BLKTAP_A_REQUEST_TIMEOUT),
+		.policy = btnl_get_u32(nl, minor, BLKTAP_A_ON_TIMEOUT),
+	};
+
+	CHECK(sysfs_read(MISC_DIR "/pools/default", "size", s.pages, sizeof(s.pages)));
+	return s;
+}
+
+static void expect_unchanged(struct btnl *nl, uint32_t minor, const struct state *was,
+			     const char *what)
+{
+	struct state s = state_of(nl, minor);
+
+	CHECK(s.state == was->state && s.timeout == was->timeout && s.policy == was->policy &&
+	      !strcmp(s.pages, was->pages), "%s has changed something: state %lx, %ld s, %ld, %s pages",
+	      what, s.state, s.timeout, s.policy, s.pages);
 }
 
 static void expect_reads_only(struct btnl *nl, uint32_t minor)
 {
-	for (size_t i = 0; i < sizeof(changing) / sizeof(changing[0]); i++) {
-		struct nl_msg *msg = btnl_new(nl, changing[i]);
+	struct state was = state_of(nl, minor);
+	char what[32];
+
+	for (int cmd = BLKTAP_CMD_UNSPEC + 1; cmd <= BLKTAP_CMD_MAX; cmd++) {
+		struct nl_msg *msg;
 		int err;
 
-		put_everything(msg, changing[i], minor);
+		if (is_anybody_s(cmd))
+			continue;
+		msg = btnl_new(nl, cmd);
+		put_everything(msg, cmd, minor);
 		err = btnl_send_for_ack(nl, msg);
-		CHECK(err == EPERM, "command %d: %s", changing[i],
-		      err ? strerror(err) : "accepted");
+		CHECK(err == EPERM, "command %d: %s", cmd, err ? strerror(err) : "accepted");
+		snprintf(what, sizeof(what), "command %d", cmd);
+		expect_unchanged(nl, minor, &was, what);
 	}
 	CHECK(btnl_get_u32(nl, minor, BLKTAP_A_MINOR) == (long)minor);
 	CHECK(btnl_dump(nl, btnl_new(nl, BLKTAP_CMD_GET), NULL, NULL) == 1);
 	CHECK(btnl_dump(nl, btnl_new(nl, BLKTAP_CMD_TAPDISK_GET), NULL, NULL) >= 0);
 	CHECK(btnl_dump(nl, btnl_new(nl, BLKTAP_CMD_POOL_GET), NULL, NULL) >= 1);
+	CHECK(btnl_dump(nl, btnl_new(nl, BLKTAP_CMD_VBD_GET), NULL, NULL) >= 0);
 }
 
 static int as_nobody(void *minor)
@@ -254,6 +309,11 @@ static const struct spoilt spoilt[] = {
 	{ "PAUSE without a minor", BLKTAP_CMD_PAUSE, put_nothing },
 	{ "RESUME without a minor", BLKTAP_CMD_RESUME, put_nothing },
 	{ "STATS without a minor", BLKTAP_CMD_STATS, put_nothing },
+	{ "RECALL without a minor", BLKTAP_CMD_RECALL, put_nothing },
+	{ "RECOVER without anything", BLKTAP_CMD_RECOVER, put_nothing },
+	{ "RECOVER without a pid", BLKTAP_CMD_RECOVER, put_minor_only },
+	{ "SET without a minor", BLKTAP_CMD_SET, put_nothing },
+	{ "VBD_SET without a guest", BLKTAP_CMD_VBD_SET, put_nothing },
 	{ "POOL_GET without a pool", BLKTAP_CMD_POOL_GET, put_nothing },
 	{ "POOL_SET without a pool", BLKTAP_CMD_POOL_SET, put_nothing },
 	{ "POOL_SET without a value", BLKTAP_CMD_POOL_SET, put_pool_without_value },
@@ -303,6 +363,98 @@ static void spoilt_requests_are_explained(void)
 	CHECK(btnl_do(&nl, BLKTAP_CMD_FREE, minor, 0) == 0, "%s", nl.text);
 }
 
+/* --- SET ----------------------------------------------------------------------- */
+
+struct setting {
+	const char *what;
+	int error;
+	const char *text;
+	int attr;
+	int len;
+	uint64_t value;		/* little-endian: its first bytes */
+};
+
+static const struct setting bad_settings[] = {
+	{ "request_timeout 86401", ERANGE, "integer out of range",
+	  BLKTAP_A_REQUEST_TIMEOUT, 4, 86401 },
+	{ "request_timeout -1", ERANGE, "integer out of range",
+	  BLKTAP_A_REQUEST_TIMEOUT, 4, 0xffffffff },
+	{ "an empty request_timeout", EINVAL, "invalid attribute length",
+	  BLKTAP_A_REQUEST_TIMEOUT, 0, 0 },
+	{ "request_timeout of 8 bytes", EINVAL, "invalid attribute length",
+	  BLKTAP_A_REQUEST_TIMEOUT, 8, 7 },
+	{ "an on_timeout that is none", ERANGE, "integer out of range",
+	  BLKTAP_A_ON_TIMEOUT, 4, BLKTAP_ON_TIMEOUT_FAIL + 1 },
+	{ "on_timeout -1", ERANGE, "integer out of range", BLKTAP_A_ON_TIMEOUT, 4, 0xffffffff },
+	{ "an empty on_timeout", EINVAL, "invalid attribute length", BLKTAP_A_ON_TIMEOUT, 0, 0 },
+	{ "on_timeout of 1 byte", EINVAL, "invalid attribute length", BLKTAP_A_ON_TIMEOUT, 1, 1 },
+};
+
+static int set_both(struct btnl *nl, uint32_t minor, uint32_t timeout, uint32_t policy)
+{
+	struct nl_msg *msg = btnl_new(nl, BLKTAP_CMD_SET);
+
+	nla_put_u32(msg, BLKTAP_A_MINOR, minor);
+	nla_put_u32(msg, BLKTAP_A_REQUEST_TIMEOUT, timeout);
+	nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, policy);
+	return btnl_send_for_ack(nl, msg);
+}
+
+static void settings_are_what_was_set(void)
+{
+	static const uint32_t timeouts[] = { 0, 1, 86400, 60 };
+	struct state s;
+	struct btnl nl;
+	uint32_t minor;
+
+	btnl_open(&nl);
+	minor = btnl_alloc(&nl);
+	s = state_of(&nl, minor);
+	CHECK(s.timeout == 120 && s.policy == BLKTAP_ON_TIMEOUT_WAIT, "%ld, %ld", s.timeout,
+	      s.policy);
+	for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); i++) {
+		CHECK(!set_both(&nl, minor, timeouts[i], i % 2), "%s", nl.text);
+		s = state_of(&nl, minor);
+		CHECK(s.timeout == timeouts[i] && s.policy == (long)i % 2, "%ld, %ld", s.timeout,
+		      s.policy);
+	}
+	/* Each may be left out, and so may both. */
+	CHECK(!btnl_order(&nl, BLKTAP_CMD_SET, minor, 0), "%s", nl.text);
+	expect_unchanged(&nl, minor, &s, "SET of nothing");
+	CHECK(btnl_do(&nl, BLKTAP_CMD_FREE, minor, 0) == 0, "%s", nl.text);
+}
+
+/* Nor does what is good beside it. */
+static void bad_settings_are_explained_and_change_nothing(void)
+{
+	struct state was;
+	struct btnl nl;
+	uint32_t minor;
+
+	btnl_open(&nl);
+	minor = btnl_alloc(&nl);
+	was = state_of(&nl, minor);
+	for (size_t i = 0; i < sizeof(bad_settings) / sizeof(bad_settings[0]); i++) {
+		const struct setting *b = &bad_settings[i];
+		struct nl_msg *msg = btnl_new(&nl, BLKTAP_CMD_SET);
+		int err;
+
+		nla_put_u32(msg, BLKTAP_A_MINOR, minor);
+		if (b->attr == BLKTAP_A_REQUEST_TIMEOUT)
+			nla_put_u32(msg, BLKTAP_A_ON_TIMEOUT, BLKTAP_ON_TIMEOUT_FAIL);
+		else
+			nla_put_u32(msg, BLKTAP_A_REQUEST_TIMEOUT, 7);
+		nla_put(msg, b->attr, b->len, &b->value);
+		err = btnl_send_for_ack(&nl, msg);
+		CHECK(err == b->error, "%s: %s", b->what, err ? strerror(err) : "accepted");
+		CHECK(!strcmp(nl.text, b->text), "%s: '%s'", b->what, nl.text);
+		expect_unchanged(&nl, minor, &was, b->what);
+	}
+	CHECK(btnl_do(&nl, BLKTAP_CMD_FREE, minor, 0) == 0, "%s", nl.text);
+}
+
+/* --- what is no request of the family ------------------------------------------ */
+
 static void unknown_commands_are_eopnotsupp(void)
 {
 	static const int cmds[] = {
@@ -351,7 +503,8 @@ static void unknown_minors_are_named(void)
 {
 	static const int cmds[] = {
 		BLKTAP_CMD_GET, BLKTAP_CMD_FREE, BLKTAP_CMD_DETACH, BLKTAP_CMD_CLOSE,
-		BLKTAP_CMD_PAUSE, BLKTAP_CMD_RESUME, BLKTAP_CMD_STATS,
+		BLKTAP_CMD_PAUSE, BLKTAP_CMD_RESUME, BLKTAP_CMD_STATS, BLKTAP_CMD_RECALL,
+		BLKTAP_CMD_RECOVER, BLKTAP_CMD_SET,
 	};
 	static const uint32_t minors[] = { 7, NO_SUCH_MINOR, 0x100000, 0x80000000, 0xffffffff };
 	struct btnl nl;
@@ -475,6 +628,8 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(without_capability_only_reads),
 	KTAP_CASE(a_user_namespace_gives_no_capability),
 	KTAP_CASE(spoilt_requests_are_explained),
+	KTAP_CASE(settings_are_what_was_set),
+	KTAP_CASE(bad_settings_are_explained_and_change_nothing),
 	KTAP_CASE(unknown_commands_are_eopnotsupp),
 	KTAP_CASE(cut_messages_are_refused),
 	KTAP_CASE(unknown_minors_are_named),

@@ -5,12 +5,24 @@
 
 MISC=/sys/class/misc/blktap-control
 
-# expect_modes DIRECTORY NAME:MODE...
+# expect_modes DIRECTORY NAME:MODE...: of all files in it, but the driver core's.
 expect_modes() {
 	local dir=$1
 	shift
 
-	expect_eq "$(cd "$dir" && stat -c %n:%a "${@%:*}")" "$(printf '%s\n' "$@")" "modes in $dir"
+	expect_eq "$(find "$dir/" -maxdepth 1 -type f ! -name dev ! -name uevent \
+		-printf '%f:%m\n' | sort)" "$(printf '%s\n' "$@" | sort)" "modes in $dir"
+}
+
+# keeps FILE VALUE ERRNO-TEXT BAD...: it refuses each BAD so, and has VALUE still.
+keeps() {
+	local file=$1 value=$2 why=$3 bad
+	shift 3
+
+	for bad; do
+		expect_write_fails "$file" "$bad" "$why"
+		expect_content "$file" "$value" "${file##*/} after '$bad'"
+	done
 }
 
 new_tap() {
@@ -31,7 +43,9 @@ test_modes() {
 	expect_modes "$CLASS" verbosity:644 devices:444
 	expect_modes "$MISC" default_pool:644
 	expect_modes "$MISC/pools/default" size:644 free:444
-	expect_modes "$TAP" name:644 remove:200 pause:200 resume:200 task:444 pool:644 debug:444
+	expect_modes "$TAP" name:644 remove:200 pause:200 resume:200 recall:200 task:444 \
+		orphan:444 pool:644 map_limit:644 request_timeout:644 on_timeout:644 debug:444
+	expect_eq "$(stat -c %a "$TAP"/statistics/* | sort -u)" 444 "modes of statistics"
 }
 
 # writable COMMAND...: the files of sysfs that it may write to.
@@ -46,6 +60,17 @@ test_nobody_can_write() {
 	[ -n "$(writable env)" ] || fail "root cannot write either"
 	expect_eq "$(writable setpriv --reuid=65534 --regid=65534 --clear-groups)" "" \
 		"what nobody can write"
+}
+
+# Its root is whoever made it.
+test_root_of_a_user_namespace_can_not_write() {
+	local nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups unshare -r)
+
+	requires setpriv unshare
+	new_tap
+	cd /
+	expect_eq "$("${nobody[@]}" id -u)" 0 "user of the namespace"
+	expect_eq "$(writable "${nobody[@]}")" "" "what its root can write"
 }
 
 test_verbosity() {
@@ -155,6 +180,75 @@ test_remove_by_several_at_once() {
 		wait "$i" || true
 	done
 	expect_content "$CLASS/devices" "" devices
+}
+
+test_request_timeout() {
+	local file value
+
+	new_tap
+	file=$TAP/request_timeout
+	expect_content "$file" 120 "request_timeout at first"
+	for value in 0 1 86400 60; do
+		echo "$value" >"$file"
+		expect_content "$file" "$value" request_timeout
+	done
+	keeps "$file" 60 "result out of range" 86401 4294967295 4294967296 99999999999999999999
+	keeps "$file" 60 "Invalid argument" -1 -86401 x 1x "1 2" 1.5 1e3 0x " " $'\n'
+}
+
+test_on_timeout() {
+	new_tap
+	expect_content "$TAP/on_timeout" wait "on_timeout at first"
+	echo fail >"$TAP/on_timeout"
+	expect_content "$TAP/on_timeout" fail on_timeout
+	keeps "$TAP/on_timeout" fail "Invalid argument" wai waits "wait fail" WAIT 0 1 -1 " " $'\n'
+	printf wait >"$TAP/on_timeout"
+	expect_content "$TAP/on_timeout" wait on_timeout
+	keeps "$TAP/on_timeout" wait "Invalid argument" fai 2
+}
+
+test_map_limit() {
+	local file limit
+
+	new_tap
+	expect_write_fails "$TAP/map_limit" 1048576 "not connected"
+	! cat "$TAP/map_limit" 2>/dev/null || fail "map_limit of a tap without maps"
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	file=$CLASS/blktap$MINOR/map_limit
+	for limit in 65536 1073741824 1048576; do
+		echo "$limit" >"$file"
+		[ "$(<"$file")" -le "$limit" ] && [ "$(<"$file")" -gt $((limit - 4096)) ] ||
+			fail "map_limit $limit reads as $(<"$file")"
+	done
+	limit=$(<"$file")
+	keeps "$file" "$limit" "Invalid argument" 0 4096 1073741825 -1 x 1x 1.5 " " $'\n'
+	keeps "$file" "$limit" "result out of range" 99999999999999999999
+}
+
+test_recall() {
+	new_tap
+	expect_write_fails "$TAP/recall" 1 "not connected"
+	MODE=ring
+	make_raw "$DIR/r.img" 8
+	tap_create "aio:$DIR/r.img"
+	expect_write_fails "$CLASS/blktap$MINOR/recall" 1 "not connected"
+	MODE=layout
+	make_raw "$DIR/l.img" 8
+	tap_create "aio:$DIR/l.img"
+	dd if="$DEV" of=/dev/null bs=1M iflag=direct status=none
+	[ "$(<"$CLASS/blktap$MINOR/statistics/extents")" -gt 0 ] || fail "no extents to be recalled"
+	echo 1 >"$CLASS/blktap$MINOR/recall"
+	expect_content "$CLASS/blktap$MINOR/statistics/extents" 0 "extents after a recall"
+	dd if="$DEV" of=/dev/null bs=1M iflag=direct status=none
+}
+
+# What is in it otherwise: recovery.
+test_orphan_is_not_written() {
+	new_tap
+	expect_content "$TAP/orphan" "" "orphan of an idle tap"
+	expect_write_fails "$TAP/orphan" "rw aio:/x" "ermission denied"
+	expect_content "$TAP/orphan" "" "orphan after a write"
 }
 
 test_debug_is_text() {

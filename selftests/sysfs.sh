@@ -73,6 +73,30 @@ test_root_of_a_user_namespace_can_not_write() {
 	expect_eq "$(writable "${nobody[@]}")" "" "what its root can write"
 }
 
+# may_not_write COMMAND...: none of our files, where the owner may write them.
+may_not_write() {
+	local files file said
+
+	mapfile -t files < <(find "$CLASS/" "$TAP/" "$MISC/" -type f -perm -200 ! -name uevent \
+		! -path '*/power/*')
+	[ ${#files[@]} -gt 8 ] || fail "files that can be written: ${files[*]}"
+	for file in "${files[@]}"; do
+		# shellcheck disable=SC2016 # for that shell
+		said=$("$@" bash -c 'printf 1 >"$0"' "$file" 2>&1) && fail "$* wrote to $file"
+		[[ $said == *"not permitted"* ]] || fail "$*: $file: $said"
+	done
+}
+
+# The files are uid 0's, which a container's root may be, and the tapdisk is.
+test_uid_0_without_capability_can_not_write() {
+	requires setpriv unshare
+	new_tap
+	cd /
+	may_not_write setpriv --bounding-set=-sys_admin
+	may_not_write unshare -r
+	expect_eq "$(tap_state "$MINOR")" 0 "state"
+}
+
 test_verbosity() {
 	local was
 

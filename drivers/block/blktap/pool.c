@@ -7,6 +7,7 @@
  * when the pool is empty; then pages are taken from its idle taps. A pool lives
  * as long as a tap is in it, or it is the default.
  */
+#include <linux/capability.h>
 #include <linux/ctype.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -38,6 +39,8 @@ static ssize_t size_store(struct kobject *kobj, struct kobj_attribute *attr,
 	unsigned long pages;
 	int err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	err = kstrtoul(buf, 0, &pages);
 	if (!err)
 		err = blktap_pool_resize(to_pool(kobj), pages);

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The attributes that blktap2 had: of the class, of taps, of the control node. */
+/*
+ * The attributes that blktap2 had: of the class, of taps, of the control node. What
+ * changes something needs CAP_SYS_ADMIN, as with netlink: uid 0, whose the files are, a
+ * container's root may be, and the tapdisk is.
+ */
+#include <linux/capability.h>
 #include <linux/device.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
@@ -29,6 +34,8 @@ static ssize_t name_store(struct device *dev, struct device_attribute *attr,
 	char *copy;
 	int err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (len >= BLKTAP_NAME_MAX)
 		return -ENAMETOOLONG;
 	copy = kmemdup_nul(buf, len, GFP_KERNEL);
@@ -50,6 +57,8 @@ static ssize_t remove_store(struct device *dev, struct device_attribute *attr,
 	struct kernfs_node *kn;
 	int err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	get_device(dev);
 	kn = sysfs_break_active_protection(&dev->kobj, &attr->attr);
 	err = kn ? blktap_op_run(tap, BLKTAP_CMD_FREE) : -ENODEV;
@@ -63,6 +72,8 @@ static DEVICE_ATTR_WO(remove);
 static ssize_t pause_store(struct device *dev, struct device_attribute *attr,
 			   const char *buf, size_t len)
 {
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	return blktap_op_run(to_tap(dev), BLKTAP_CMD_PAUSE) ?: len;
 }
 static DEVICE_ATTR_WO(pause);
@@ -70,6 +81,8 @@ static DEVICE_ATTR_WO(pause);
 static ssize_t resume_store(struct device *dev, struct device_attribute *attr,
 			    const char *buf, size_t len)
 {
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	return blktap_op_run(to_tap(dev), BLKTAP_CMD_RESUME) ?: len;
 }
 static DEVICE_ATTR_WO(resume);
@@ -77,6 +90,8 @@ static DEVICE_ATTR_WO(resume);
 static ssize_t recall_store(struct device *dev, struct device_attribute *attr,
 			    const char *buf, size_t len)
 {
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	return blktap_op_run(to_tap(dev), BLKTAP_CMD_RECALL) ?: len;
 }
 static DEVICE_ATTR_WO(recall);
@@ -161,9 +176,12 @@ static ssize_t pool_store(struct device *dev, struct device_attribute *attr,
 			  const char *buf, size_t len)
 {
 	struct blktap *tap = to_tap(dev);
-	char *copy = kmemdup_nul(buf, len, GFP_KERNEL);
+	char *copy;
 	int err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	copy = kmemdup_nul(buf, len, GFP_KERNEL);
 	if (!copy)
 		return -ENOMEM;
 	mutex_lock(&tap->lock);
@@ -187,6 +205,8 @@ static ssize_t request_timeout_store(struct device *dev,
 	unsigned int seconds;
 	int err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	err = kstrtouint(buf, 0, &seconds);
 	if (!err && seconds > BLKTAP_TIMEOUT_MAX)
 		err = -ERANGE;
@@ -215,6 +235,8 @@ static ssize_t on_timeout_store(struct device *dev,
 {
 	int policy = sysfs_match_string(on_timeout_names, buf);
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (policy < 0)
 		return policy;
 	WRITE_ONCE(to_tap(dev)->ring.on_timeout, policy);
@@ -285,6 +307,8 @@ static ssize_t map_limit_store(struct device *dev,
 	u64 bytes;
 	int err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	err = kstrtou64(buf, 0, &bytes);
 	if (err)
 		return err;
@@ -397,6 +421,8 @@ static ssize_t verbosity_store(CLASS_CONST struct class *class,
 {
 	int value, err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	err = kstrtoint(buf, 0, &value);
 	if (err)
 		return err;
@@ -457,9 +483,12 @@ static ssize_t default_pool_store(struct device *dev,
 				  struct device_attribute *attr,
 				  const char *buf, size_t len)
 {
-	char *copy = kmemdup_nul(buf, len, GFP_KERNEL);
+	char *copy;
 	int err;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	copy = kmemdup_nul(buf, len, GFP_KERNEL);
 	if (!copy)
 		return -ENOMEM;
 	err = blktap_pool_set_default(strim(copy));

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # kernels: stock kdbg
 # A CPU goes while requests wait for a tapdisk: it does not wait for them, since what
-# they wait for may itself wait until the CPU has gone.
+# they wait for may itself wait until the CPU has gone. (Found by stress.)
 . "$(dirname "$0")/lib/blktap.sh"
 
 CASE_SECONDS=30

@@ -73,7 +73,7 @@ test_dynamic() {
 	compare_with_qemu "$DIR/d.vhd"
 }
 
-# The last block of the image, and the last page of the disk, are not whole.
+# Found by stress: the last block of the image, and the last page of the disk, are not whole.
 test_odd_sizes() {
 	local MIB=3
 

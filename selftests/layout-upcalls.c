@@ -101,7 +101,7 @@ static void what_an_answer_leaves_out_is_asked_again(void)
 	granter_down(&g);
 }
 
-/* The disk ends within a chunk: nothing is wanted behind its end. */
+/* Found by stress: the disk ends within a chunk: nothing is wanted behind its end. */
 static void a_disk_that_ends_within_a_chunk(void)
 {
 	struct granter g = { .sectors = 2 * GRANTER_CHUNK + 1000 };

@@ -491,6 +491,7 @@ test_handover_beside_a_supervisor() {
 	check_vhd "$DIR/c3.vhd"
 }
 
+# Found by stress.
 test_a_snapshot_of_a_fixed_or_raw_image_is_recovered() {
 	make_fixed "$DIR/f.vhd" 8
 	recover_child_of "vhd:$DIR/f.vhd"

@@ -510,7 +510,7 @@ static void mappings_come_and_go(void)
 
 /* --- heirs ----------------------------------------------------------------------- */
 
-#define HONEST_STEPS	300	/* of the first tapdisk, at most */
+#define HONEST_STEPS	2000	/* of the first tapdisk, at most: it waits for users */
 #define IMAGE		"aio:/image"
 
 /* Of an honest tapdisk that has gone; for the one whose turn it is. */
@@ -529,26 +529,39 @@ static void turn(struct legacy *l, struct fuzz *f)
 	l->by_order = fuzz_once_in(f, 2);
 }
 
-/* What is asked for; the lower half of the disk is new, and has to be committed. */
-static void honest_answer(struct td *td)
+/*
+ * A part of what is asked for, so that there is more to ask; the lower half of the disk
+ * is new, and has to be committed.
+ */
+static struct blktap_extent honest_extent(struct td *td, const struct blktap_ring_request *r)
+{
+	bool new = r->lg.sector_number < FUZZ_SECTORS / 2;
+	struct blktap_extent e = {
+		.sector = r->lg.sector_number, .nr_sectors = 8ULL << fuzz_below(td->f, 10),
+		.offset = r->lg.sector_number * B2_SECTOR,
+		.state = r->lg.iomode == BLKTAP_IOMODE_WRITE ?
+			 (new ? BLKTAP_EXT_INVALID_DATA : BLKTAP_EXT_READ_WRITE_DATA) :
+			 (new ? BLKTAP_EXT_NONE_DATA : BLKTAP_EXT_READ_DATA),
+	};
+
+	if (e.nr_sectors > r->lg.nr_sectors)
+		e.nr_sectors = r->lg.nr_sectors;
+	return e;
+}
+
+/* Return: it was a write's. */
+static bool honest_answer(struct td *td)
 {
 	struct blktap_ring_request r = td->todo[--td->nr];
 	struct blktap_ring_response rsp = { .id = r.id, .operation = r.operation };
-	bool new = r.lg.sector_number < FUZZ_SECTORS / 2;
 
 	if (r.operation == BLKTAP_OP_LAYOUTGET) {
-		struct blktap_extent e = {
-			.sector = r.lg.sector_number, .nr_sectors = r.lg.nr_sectors,
-			.offset = r.lg.sector_number * B2_SECTOR,
-			.state = r.lg.iomode == BLKTAP_IOMODE_WRITE ?
-				 (new ? BLKTAP_EXT_INVALID_DATA : BLKTAP_EXT_READ_WRITE_DATA) :
-				 (new ? BLKTAP_EXT_NONE_DATA : BLKTAP_EXT_READ_DATA),
-		};
-
-		td->pages[r.id % BLKTAP_RING_SIZE][0] = e;
+		td->pages[r.id % BLKTAP_RING_SIZE][0] = honest_extent(td, &r);
 		rsp.nr_extents = 1;
 	}
 	td_put(td, rsp);
+	return r.operation == BLKTAP_OP_WRITE ||
+	       (r.operation == BLKTAP_OP_LAYOUTGET && r.lg.iomode == BLKTAP_IOMODE_WRITE);
 }
 
 static void leave_note(struct td *td)
@@ -560,29 +573,36 @@ static void leave_note(struct td *td)
 	close(keep.fd);
 }
 
+/* Until some writes have been done. */
+static void serve_well(struct td *td)
+{
+	struct pollfd p = { .fd = td->fd, .events = POLLIN };
+	unsigned int writes = 1 + fuzz_below(td->f, 16);
+
+	for (int n = 0; n < HONEST_STEPS && writes; n++) {
+		td_take(td);
+		if (!td->nr)
+			poll(&p, 1, 1);
+		else if (!fuzz_once_in(td->f, 4))
+			writes -= honest_answer(td);
+		CHECK_OK(ioctl(td->fd, BLKTAP_IOCTL_RESPOND));
+	}
+}
+
 /* Dies with what it has not answered, and some time after its last answer. */
 static int first_run(void *arg)
 {
 	struct legacy *l = arg;
-	struct pollfd p = { .events = POLLIN };
 	struct td td;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	td_map(&td, &l->f);
-	p.fd = td.fd;
 	if (l->layout)
 		td_map_layout(&td);
 	l->params = td_create(&td, l->layout ? BLKTAP_DEVICE_LAYOUT : 0);
 	leave_note(&td);
-	for (int n = fuzz_below(&l->f, HONEST_STEPS); n; n--) {
-		td_take(&td);
-		if (!td.nr)
-			poll(&p, 1, 1);
-		else if (!fuzz_once_in(&l->f, 4))
-			honest_answer(&td);
-		CHECK_OK(ioctl(td.fd, BLKTAP_IOCTL_RESPOND));
-	}
-	nap_ms(fuzz_below(&l->f, 10));
+	serve_well(&td);
+	nap_ms(fuzz_below(&l->f, 20));
 	return 0;
 }
 

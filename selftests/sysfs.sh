@@ -44,7 +44,7 @@ test_modes() {
 	expect_modes "$MISC" default_pool:644
 	expect_modes "$MISC/pools/default" size:644 free:444
 	expect_modes "$TAP" name:644 remove:200 pause:200 resume:200 recall:200 task:444 \
-		orphan:444 pool:644 map_limit:644 request_timeout:644 on_timeout:644 debug:444
+		orphan:444 files:444 pool:644 map_limit:644 request_timeout:644 on_timeout:644 debug:444
 	expect_eq "$(stat -c %a "$TAP"/statistics/* | sort -u)" 444 "modes of statistics"
 }
 

@@ -265,7 +265,7 @@ test_set_says_what_it_wants() {
 		expect_fail 22 "--request-timeout $what: not a number from 0 to 86400" \
 			tap-ctl set -m 0 --request-timeout "$what"
 	done
-	for what in "" maybe fai fail, waitt "wait|fail"; do
+	for what in "" maybe fai "fail," waitt "wait|fail"; do
 		expect_fail 22 "--on-timeout ${what/|/\\|}: not one of wait\|fail" \
 			tap-ctl set -m 0 --on-timeout "$what"
 	done

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What goes wrong on demand, by the kernel's fault injection: each allocation of
- * a tap's birth, a grant, the image, an upcall, a tapdisk that takes its time.
+ * What goes wrong on demand, by the module's own points: a grant, the image, an upcall,
+ * a tapdisk that takes its time. Allocations: faults-memory.
  *
  * kernels: uml kdbg
  */
@@ -10,240 +10,19 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/granter.h"
+#include "lib/nl.h"
 #include "lib/state.h"
 
-#define DEBUGFS		"/sys/kernel/debug"
 #define AT		GRANTER_CHUNK	/* a sector that is not the scan's */
 #define FILE_BYTES	((off_t)GRANTER_SECTORS * B2_SECTOR)
+#define MANY		1000	/* faults: more than any case has use for */
 #define SLOW_MS		"6000"	/* long, for a limit of 1 s that is looked at each second */
-
-static void debugfs_write(const char *point, const char *file, const char *value)
-{
-	char dir[128];
-
-	snprintf(dir, sizeof(dir), DEBUGFS "/%s", point);
-	CHECK(!sysfs_write(dir, file, value), "%s/%s: %s", dir, file, strerror(errno));
-}
-
-/* From now on the point fails, as often as that. */
-static void fault(const char *point, unsigned int times)
-{
-	char buf[16], path[64];
-
-	snprintf(path, sizeof(path), "blktap/%s", point);
-	snprintf(buf, sizeof(buf), "%u", times);
-	debugfs_write(path, "verbose", "0");
-	debugfs_write(path, "times", buf);
-	debugfs_write(path, "probability", "100");
-}
-
-static unsigned int faults_left(const char *point)
-{
-	char dir[128], buf[32];
-
-	snprintf(dir, sizeof(dir), DEBUGFS "/blktap/%s", point);
-	CHECK(sysfs_read(dir, "times", buf, sizeof(buf)));
-	return atoi(buf);
-}
-
-/* --- allocations ------------------------------------------------------------------- */
-
-/* Open while an allocation is to fail: to open it takes some. */
-static int fail_nth_open(void)
-{
-	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-
-	CHECK_OK(fd);
-	return fd;
-}
-
-/* To write and to read the number copies from and to userspace, which may fail as well. */
-static void fail_nth(int fd, unsigned int nth)
-{
-	char buf[16];
-	int len = snprintf(buf, sizeof(buf), "%u", nth);
-
-	CHECK(pwrite(fd, buf, len, 0) == len || pwrite(fd, buf, len, 0) == len);
-}
-
-static bool nth_has_failed(int fd)
-{
-	char buf[16] = "";
-
-	return pread(fd, buf, sizeof(buf) - 1, 0) > 0 && !atoi(buf);
-}
-
-/*
- * Calls again and again; each time another allocation, or copy from or to userspace,
- * fails, the first, the second and so on, till there are no more. @call returns 0 or
- * an errno; @undo gets it, and has things again as they were before.
- */
-static void each_allocation(const char *what, int (*call)(void *),
-			    void (*undo)(void *, int), void *arg)
-{
-	int err, fd = fail_nth_open();
-	unsigned int n, failed = 0;
-	bool done;
-
-	for (n = 1;; n++) {
-		fail_nth(fd, n);
-		err = call(arg);
-		done = !nth_has_failed(fd);
-		fail_nth(fd, 0);
-		if (done)
-			break;
-		CHECK(!err || err == ENOMEM || err == EFAULT, "%s: allocation %u: %s", what, n,
-		      strerror(err));
-		failed += !!err;
-		undo(arg, err);
-	}
-	CHECK(!err, "%s: %s", what, strerror(err));
-	CHECK(failed, "%s: no allocation could fail", what);
-	close(fd);
-	ktap_say("%s: %u allocations, %u of them needed", what, n - 1, failed);
-}
-
-static void all_allocations_may_fail(void)
-{
-	debugfs_write("failslab", "verbose", "0");
-	debugfs_write("failslab", "ignore-gfp-wait", "N");
-	debugfs_write("fail_usercopy", "verbose", "0");
-	debugfs_write("fail_page_alloc", "verbose", "0");
-	debugfs_write("fail_page_alloc", "ignore-gfp-wait", "N");
-	debugfs_write("fail_page_alloc", "min-order", "0");
-}
-
-/* A tap by its ioctl alone. */
-struct new_tap {
-	int control;
-	struct b2_handle h;
-};
-
-static int alloc_tap(void *new)
-{
-	struct new_tap *t = new;
-
-	return ioctl(t->control, BLKTAP_IOCTL_ALLOC_TAP, &t->h) ? errno : 0;
-}
-
-static void free_new_tap(void *new, int err)
-{
-	if (!err)
-		CHECK_OK(tap_free(((struct new_tap *)new)->h.minor));
-}
-
-static void allocations_of_alloc_tap(void)
-{
-	struct new_tap t = { .control = control_open() };
-
-	all_allocations_may_fail();
-	each_allocation("ALLOC_TAP", alloc_tap, free_new_tap, &t);
-	free_new_tap(&t, 0);
-	close(t.control);
-}
-
-static int map_ring(void *granter)
-{
-	struct granter *g = granter;
-
-	g->tap.ring = tap_mmap(&g->tap);
-	return g->tap.ring == MAP_FAILED ? errno : 0;
-}
-
-/* A descriptor's close waits for the end of the mapping that was. */
-static void unmap_ring(void *granter, int err)
-{
-	struct granter *g = granter;
-
-	if (!err)
-		CHECK_OK(munmap(g->tap.ring, B2_MAP_BYTES));
-	close(open(g->tap.ring_node, O_RDWR | O_CLOEXEC));
-}
-
-static int map_layout(void *granter)
-{
-	struct granter *g = granter;
-
-	g->pages = granter_map_layout(&g->tap);
-	return g->pages == MAP_FAILED ? errno : 0;
-}
-
-/* Its pages stay as long as the ring. */
-static void unmap_layout(void *granter, int err)
-{
-	struct granter *g = granter;
-
-	if (!err)
-		CHECK_OK(munmap(g->pages, (size_t)BLKTAP_RING_SIZE * B2_PAGE));
-	unmap_ring(g, 0);
-	CHECK(map_ring(g) == 0);
-}
-
-static int add_image(void *granter)
-{
-	struct granter *g = granter;
-
-	return granter_add(g, *(int *)g->arg, BLKTAP_FILE_WRITE) < 0 ? errno : 0;
-}
-
-static void keep_image(void *granter, int err)
-{
-	(void)granter;
-	(void)err;
-}
-
-/* device_add() calls it EINVAL where a disk's name can't be allocated. */
-static int create_disk(void *granter)
-{
-	struct granter *g = granter;
-	struct blktap_params p = {
-		.capacity = g->sectors, .sector_size = B2_SECTOR, .flags = BLKTAP_DEVICE_LAYOUT,
-	};
-
-	if (!ioctl(g->tap.fd, BLKTAP_IOCTL_CREATE_DEVICE, &p))
-		return 0;
-	return errno == EINVAL ? ENOMEM : errno;
-}
-
-static bool drop_disk(void *granter)
-{
-	struct granter *g = granter;
-
-	granter_scan(g);
-	return !ioctl(g->tap.fd, BLKTAP_IOCTL_REMOVE_DEVICE);
-}
-
-/* The images go with the disk. */
-static void undo_create_disk(void *granter, int err)
-{
-	if (err)
-		return;
-	CHECK(wait_until(drop_disk, granter, 10), "the disk stays busy");
-	CHECK(add_image(granter) == 0);
-}
-
-/* The disk that comes in the end works. */
-static void allocations_of_a_disk(void)
-{
-	int fd = scratch_file(FILE_BYTES);
-	struct granter g = { .sectors = GRANTER_SECTORS, .arg = &fd };
-
-	all_allocations_may_fail();
-	tap_alloc(&g.tap);
-	each_allocation("mmap of the ring", map_ring, unmap_ring, &g);
-	each_allocation("mmap of the layout", map_layout, unmap_layout, &g);
-	each_allocation("ADD_FILE", add_image, keep_image, &g);
-	each_allocation("CREATE_DEVICE", create_disk, undo_create_disk, &g);
-	CHECK(granter_until(&g, child_start(do_disk_io, granter_io(&g, true, AT, 8, 1))) == 0);
-	scratch_expect(fd, (off_t)AT * B2_SECTOR, 4096, 1);
-	granter_down(&g);
-}
 
 /* --- grants, the image --------------------------------------------------------------- */
 
@@ -286,18 +65,21 @@ static void a_dropped_grant_is_asked_for_again(void)
 	granter_end(&g);
 }
 
+/* At once: nothing is tried again. */
 static void an_error_of_the_image_is_the_request_s(void)
 {
 	struct granter g = { 0 };
 	int fd = granter_ready(&g);
 
 	CHECK(io_of(&g, true, AT, 0x11) == 0);
-	fault("fail_backend", 1);
+	fault(FAULT_BACKEND, MANY);
 	CHECK(io_of(&g, false, AT, 0x11) == EIO);
-	CHECK(io_of(&g, false, AT, 0x11) == 0);
-	fault("fail_backend", 1);
+	CHECK(faults_left(FAULT_BACKEND) == MANY - 1);
 	CHECK(io_of(&g, true, AT, 0x22) == EIO);
+	CHECK(faults_left(FAULT_BACKEND) == MANY - 2);
+	fault(FAULT_BACKEND, 0);
 	CHECK(io_of(&g, true, AT, 0x33) == 0);
+	CHECK(io_of(&g, false, AT, 0x33) == 0);
 	scratch_expect(fd, (off_t)AT * B2_SECTOR, 4096, 0x33);
 	granter_end(&g);
 }
@@ -328,13 +110,189 @@ static void a_write_that_failed_is_not_committed(void)
 	struct granter g = { .serve = grant_invalid, .flags = BLKTAP_DEVICE_FLUSH };
 
 	granter_ready(&g);
-	fault("fail_backend", 1);
+	fault(FAULT_BACKEND, 1);
 	CHECK(io_of(&g, true, AT, 0x11) == EIO);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
 	CHECK(g.commits == 0, "%lu commits", g.commits);
 	CHECK(io_of(&g, true, AT, 0x11) == 0);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
 	CHECK(g.commits == 1, "%lu commits", g.commits);
+	granter_end(&g);
+}
+
+/* --- errors that may pass --------------------------------------------------------------- */
+
+static bool has_no_space(void *granter)
+{
+	struct granter *g = granter;
+	struct btnl nl;
+	long state;
+
+	btnl_open(&nl);
+	state = btnl_get_u32(&nl, g->tap.h.minor, BLKTAP_A_STATE);
+	btnl_close(&nl);
+	return state & BLKTAP_STATE_NO_SPACE;
+}
+
+static bool has_space(void *granter)
+{
+	return !has_no_space(granter);
+}
+
+/* It must wait, be told of once, and go on when there is space. */
+static void waits_for_space(struct granter *g, int (*fn)(void *), void *arg)
+{
+	uint32_t minor = g->tap.h.minor;
+	struct btnl events;
+	int result;
+	pid_t pid;
+
+	btnl_open(&events);
+	btnl_join(&events);
+	fault_errno(ENOSPC);
+	fault(FAULT_BACKEND, MANY);
+	pid = child_start(fn, arg);
+	CHECK(btnl_count_events(&events, BLKTAP_EVENT_NO_SPACE, minor, 10, 1) == 1, "no event");
+	CHECK(has_no_space(g));
+	CHECK(btnl_count_events(&events, BLKTAP_EVENT_NO_SPACE, minor, 1, 1) == 0, "told twice");
+	CHECK(!child_is_done(pid, &result), "it did not wait: %s", strerror(result));
+	fault(FAULT_BACKEND, 0);
+	CHECK(child_wait(pid) == 0);
+	CHECK(btnl_count_events(&events, BLKTAP_EVENT_GOES_ON, minor, 10, 1) == 1, "no event");
+	CHECK(wait_until(has_space, g, 10));
+	btnl_close(&events);
+}
+
+static void space_for_data_is_waited_for(void)
+{
+	struct granter g = { 0 };
+	int fd = granter_ready(&g);
+
+	waits_for_space(&g, do_disk_io, granter_io(&g, true, AT, 8, 0x11));
+	scratch_expect(fd, (off_t)AT * B2_SECTOR, 4096, 0x11);
+	granter_end(&g);
+}
+
+/* Return: how often it was tried before it failed. */
+static unsigned int tries_within(struct granter *g, const char *limit)
+{
+	CHECK_OK(sysfs_write(g->tap.sysfs, "request_timeout", limit));
+	fault(FAULT_BACKEND, MANY);
+	CHECK(io_of(g, true, AT, 0x22) == ETIMEDOUT);
+	return MANY - faults_left(FAULT_BACKEND);
+}
+
+/*
+ * The pauses are 0.1, 0.1, 0.2, 0.4, 0.8, 1.6 and 3.2 s, or longer where the machine is
+ * slow: more tries than fit are too many. In four times the time as many would be were
+ * the pauses even.
+ */
+static void a_timeout_of_the_image_is_tried_again_at_growing_intervals(void)
+{
+	struct granter g = { 0 };
+	int fd = granter_ready(&g);
+	unsigned int tries;
+
+	fault_errno(ETIMEDOUT);
+	fault(FAULT_BACKEND, 4);
+	CHECK(io_of(&g, true, AT, 0x11) == 0);
+	CHECK(faults_left(FAULT_BACKEND) == 0);
+	scratch_expect(fd, (off_t)AT * B2_SECTOR, 4096, 0x11);
+	granter_end(&g);
+
+	g = (struct granter) { 0 };
+	granter_ready(&g);
+	tries = tries_within(&g, "1");
+	CHECK(tries > 1 && tries <= 5, "%u tries", tries);
+	granter_end(&g);
+
+	g = (struct granter) { 0 };
+	granter_ready(&g);
+	tries = tries_within(&g, "4");
+	CHECK(tries > 2 && tries <= 7, "%u tries", tries);
+	granter_end(&g);
+}
+
+/* --- a sync --------------------------------------------------------------------------- */
+
+static void a_sync_that_fails_is_reported_and_not_tried_again(void)
+{
+	static const int errors[] = { EIO, ENOSPC, ETIMEDOUT };
+
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		struct granter g = { 0 };
+
+		granter_ready(&g);
+		CHECK(io_of(&g, true, AT, 0x11) == 0);
+		fault_errno(errors[i]);
+		fault(FAULT_BACKEND, MANY);
+		CHECK(in_child(sync_disk, g.tap.disk_node) == errors[i]);
+		CHECK(faults_left(FAULT_BACKEND) == MANY - 1, "%u syncs",
+		      MANY - faults_left(FAULT_BACKEND));
+		/* Nor is the next one a success: what was lost is not there. */
+		fault(FAULT_BACKEND, 0);
+		CHECK(in_child(sync_disk, g.tap.disk_node) == errors[i]);
+		CHECK(has_space(&g));
+		CHECK(io_of(&g, false, AT, 0x11) == 0);
+		granter_end(&g);
+	}
+}
+
+/* --- discards and zeroes ---------------------------------------------------------------- */
+
+/* A discard promises nothing, so its error is nobody's. */
+static void a_discard_that_fails_leaves_the_data(void)
+{
+	struct granter g = { .flags = BLKTAP_DEVICE_TRIM };
+
+	granter_ready(&g);
+	CHECK(io_of(&g, true, AT, 0x11) == 0);
+	fault(FAULT_BACKEND, 1);
+	CHECK(child_wait(granter_discard(&g, AT, 8)) == 0);
+	CHECK(faults_left(FAULT_BACKEND) == 0);
+	CHECK(io_of(&g, false, AT, 0x11) == 0);
+	CHECK(child_wait(granter_discard(&g, AT, 8)) == 0);
+	CHECK(io_of(&g, false, AT, 0) == 0);
+	granter_end(&g);
+}
+
+/* WRITE_ZEROES, and nothing else where that fails. */
+static int zero_block(void *node)
+{
+	int fd = open(node, O_RDWR | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return errno;
+	err = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)AT * B2_SECTOR,
+			4096) ? errno : 0;
+	close(fd);
+	return err;
+}
+
+static void zeroes_that_fail_are_an_error(void)
+{
+	struct granter g = { 0 };
+
+	granter_ready(&g);
+	CHECK(io_of(&g, true, AT, 0x11) == 0);
+	fault(FAULT_BACKEND, MANY);
+	CHECK(in_child(zero_block, g.tap.disk_node) == EIO);
+	CHECK(faults_left(FAULT_BACKEND) == MANY - 1);
+	fault(FAULT_BACKEND, 0);
+	CHECK(io_of(&g, false, AT, 0x11) == 0);
+	CHECK(in_child(zero_block, g.tap.disk_node) == 0);
+	CHECK(io_of(&g, false, AT, 0) == 0);
+	granter_end(&g);
+}
+
+static void space_for_zeroes_is_waited_for(void)
+{
+	struct granter g = { 0 };
+
+	granter_ready(&g);
+	CHECK(io_of(&g, true, AT, 0x11) == 0);
+	waits_for_space(&g, zero_block, g.tap.disk_node);
+	CHECK(io_of(&g, false, AT, 0) == 0);
 	granter_end(&g);
 }
 
@@ -406,7 +364,7 @@ static void a_lost_upcall_is_asked_of_the_next_tapdisk(void)
 
 static void slow_down(unsigned int times)
 {
-	CHECK_OK(sysfs_write(DEBUGFS "/blktap", "slow_ms", SLOW_MS));
+	debugfs_write("blktap", "slow_ms", SLOW_MS);
 	fault("slow_tapdisk", times);
 }
 
@@ -441,17 +399,18 @@ static void a_slow_tapdisk_is_not_waited_for_where_the_policy_is_fail(void)
 }
 
 static const struct ktap_case cases[] = {
-	KTAP_CASE(allocations_of_alloc_tap),
-	KTAP_CASE(allocations_of_a_disk),
 	KTAP_CASE(a_dropped_grant_is_asked_for_again),
 	KTAP_CASE(an_error_of_the_image_is_the_request_s),
 	KTAP_CASE(a_write_that_failed_is_not_committed),
+	KTAP_CASE(space_for_data_is_waited_for),
+	KTAP_CASE(a_timeout_of_the_image_is_tried_again_at_growing_intervals),
+	KTAP_CASE(a_sync_that_fails_is_reported_and_not_tried_again),
+	KTAP_CASE(a_discard_that_fails_leaves_the_data),
+	KTAP_CASE(zeroes_that_fail_are_an_error),
+	KTAP_CASE(space_for_zeroes_is_waited_for),
 	KTAP_CASE(a_lost_upcall_is_asked_of_the_next_tapdisk),
 	KTAP_CASE(a_slow_tapdisk_is_waited_for),
 	KTAP_CASE(a_slow_tapdisk_is_not_waited_for_where_the_policy_is_fail),
 };
 
-int main(int argc, char **argv)
-{
-	return ktap_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]), &state_checks);
-}
+KTAP_MAIN(cases, &fault_checks)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 selftest-names := ring-nodes ring-mmap ring-device ring-io ring-messages ring-poll \
 	ring-hostile ring-pages ring-recover layout-recover layout-grants layout-upcalls \
-	layout-files layout-recall faults fuzz-ring fuzz-calls control-channel netlink-requests \
+	layout-files layout-recall faults faults-memory fuzz-ring fuzz-calls control-channel netlink-requests \
 	netlink-events
 selftest-lib := $(wildcard selftests/lib/*.c)
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Netlink dumps and events, while taps come and go and requesters disappear. */
-#include <netlink/genl/ctrl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,14 +10,6 @@
 
 #include "lib/state.h"
 #include "lib/tapdisk.h"
-
-static void join_events(struct btnl *nl)
-{
-	int group = genl_ctrl_resolve_grp(nl->sk, BLKTAP_GENL_NAME, BLKTAP_GENL_MCGRP);
-
-	CHECK(group >= 0, "group " BLKTAP_GENL_MCGRP ": %s", nl_geterror(group));
-	CHECK(!nl_socket_add_membership(nl->sk, group));
-}
 
 /* The next event; returns its kind, with its minor, pid and state where it has them. */
 static int next_event(struct btnl *nl, long *minor, long *pid, long *state)
@@ -58,7 +49,7 @@ static void every_stage_of_a_life_is_an_event(void)
 	long minor;
 
 	btnl_open(&ev);
-	join_events(&ev);
+	btnl_join(&ev);
 	tapdisk_start(&td);
 	expect_event(&ev, BLKTAP_EVENT_TAPDISK_ADDED, -1, getpid(), -1);
 	tapdisk_attach(&td);
@@ -217,7 +208,7 @@ static void a_lazy_listener_holds_up_nobody(void)
 	int small = 2048;
 
 	btnl_open(&ev);
-	join_events(&ev);
+	btnl_join(&ev);
 	setsockopt(nl_socket_get_fd(ev.sk), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	btnl_open(&nl);
 	for (int i = 0; i < 200; i++) {

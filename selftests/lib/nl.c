@@ -37,6 +37,14 @@ void btnl_close(struct btnl *nl)
 	nl->sk = NULL;
 }
 
+void btnl_join(struct btnl *nl)
+{
+	int group = genl_ctrl_resolve_grp(nl->sk, BLKTAP_GENL_NAME, BLKTAP_GENL_MCGRP);
+
+	CHECK(group >= 0, "group " BLKTAP_GENL_MCGRP ": %s", nl_geterror(group));
+	CHECK(!nl_socket_add_membership(nl->sk, group));
+}
+
 struct nl_msg *btnl_new(struct btnl *nl, int cmd)
 {
 	struct nl_msg *msg = nlmsg_alloc_size(65536);
@@ -246,6 +254,35 @@ int btnl_receive(struct btnl *nl, double seconds, struct nlattr **attrs)
 
 	receive_until(nl, seconds, (struct seek) { take_one, &o });
 	return o.cmd;
+}
+
+struct wanted {
+	unsigned int event;
+	uint32_t minor;
+	int nr;
+	int most;
+};
+
+static bool take_event(struct btnl *nl, struct nlmsghdr *h, void *arg)
+{
+	struct nlattr *a[BLKTAP_A_MAX + 1];
+	struct wanted *w = arg;
+
+	if (h->nlmsg_type != nl->family || genlmsg_hdr(h)->cmd != BLKTAP_CMD_EVENT)
+		return false;
+	CHECK(!genlmsg_parse(h, 0, a, BLKTAP_A_MAX, NULL));
+	w->nr += nla_get_u32(a[BLKTAP_A_EVENT]) == w->event && a[BLKTAP_A_MINOR] &&
+		 nla_get_u32(a[BLKTAP_A_MINOR]) == w->minor;
+	return w->nr >= w->most;
+}
+
+int btnl_count_events(struct btnl *nl, unsigned int event, uint32_t minor, double seconds,
+		      int most)
+{
+	struct wanted w = { event, minor, 0, most };
+
+	receive_until(nl, seconds, (struct seek) { take_event, &w });
+	return w.nr;
 }
 
 uint32_t btnl_alloc(struct btnl *nl)

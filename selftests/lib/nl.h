@@ -24,6 +24,13 @@ struct btnl {
 void btnl_open(struct btnl *nl);
 void btnl_close(struct btnl *nl);
 
+/* Events come too, from now on. */
+void btnl_join(struct btnl *nl);
+
+/* Events of one kind and of one tap that come within @seconds, till there are @most. */
+int btnl_count_events(struct btnl *nl, unsigned int event, uint32_t minor, double seconds,
+		      int most);
+
 /* A command without attributes; add them with nla_put_*(). */
 struct nl_msg *btnl_new(struct btnl *nl, int cmd);
 

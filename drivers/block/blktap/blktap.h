@@ -841,8 +841,8 @@ int blktap_chardev_init(void);
 void blktap_chardev_exit(void);
 
 /*
- * fault.c: a grant is taken for stale, a part's I/O ends with EIO, a LAYOUTGET
- * doesn't reach the tapdisk, responses take long
+ * fault.c: a grant is taken for stale, an operation on an image's file fails, a
+ * LAYOUTGET doesn't reach the tapdisk, responses take long
  */
 enum tap_fault {
 	TAP_FAULT_GRANT,
@@ -854,6 +854,7 @@ enum tap_fault {
 
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 bool tap_fault(enum tap_fault fault);
+int tap_fault_backend(void);
 void tap_fault_slow(void);
 int tap_fault_init(void);
 void tap_fault_exit(void);
@@ -861,6 +862,11 @@ void tap_fault_exit(void);
 static inline bool tap_fault(enum tap_fault fault)
 {
 	return false;
+}
+
+static inline int tap_fault_backend(void)
+{
+	return 0;
 }
 
 static inline void tap_fault_slow(void)

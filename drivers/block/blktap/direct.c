@@ -552,7 +552,8 @@ static int files_sync(struct tap_direct *direct)
 	times_update(direct, nr);
 	for (i = 0; i < nr; i++)
 		if (direct->files[i].write)
-			err = vfs_fsync(direct->files[i].file, 1) ?: err;
+			err = tap_fault_backend() ?:
+			      vfs_fsync(direct->files[i].file, 1) ?: err;
 	direct->failed = err;
 	return err;
 }

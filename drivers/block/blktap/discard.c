@@ -45,7 +45,7 @@ static bool in_page_cache(struct blktap *tap, struct tap_file *file)
 
 static void range_discard(struct blktap *tap, const struct file_range *r)
 {
-	if (in_page_cache(tap, r->file))
+	if (in_page_cache(tap, r->file) || tap_fault_backend())
 		return;
 	if (!r->file->bdev)
 		range_fallocate(r, FALLOC_FL_PUNCH_HOLE);
@@ -166,7 +166,8 @@ static int zeroes_part(struct blktap *tap, struct request *rq, u64 sector,
 
 	if (cmd->ext.state == BLKTAP_EXT_NONE_DATA)
 		return 0;
-	err = range_zero(tap, &r, !(rq->cmd_flags & REQ_NOUNMAP));
+	err = tap_fault_backend() ?:
+	      range_zero(tap, &r, !(rq->cmd_flags & REQ_NOUNMAP));
 	if (!err && cmd->ext.state == BLKTAP_EXT_INVALID_DATA)
 		tap_layout_dirty(&tap->direct->layout, &cmd->ext, sector,
 				 sector + nr - 1);

@@ -23,7 +23,8 @@ static struct fault_attr attrs[TAP_FAULTS] = {
 	[0 ... TAP_FAULTS - 1]	= FAULT_ATTR_INITIALIZER,
 };
 
-static u32 slow_ms = 1000;	/* what slow_tapdisk takes */
+static u32 slow_ms = 1000;		/* what slow_tapdisk takes */
+static u32 backend_errno = EIO;		/* what fail_backend ends with */
 static struct dentry *dir;
 
 /**
@@ -35,6 +36,18 @@ static struct dentry *dir;
 bool tap_fault(enum tap_fault fault)
 {
 	return should_fail(&attrs[fault], 1);
+}
+
+/**
+ * tap_fault_backend - is an operation on an image's file to fail?
+ *
+ * Context: any, also interrupts. Return: 0, or the error that it is to end with.
+ */
+int tap_fault_backend(void)
+{
+	if (!tap_fault(TAP_FAULT_BACKEND))
+		return 0;
+	return -clamp_t(u32, READ_ONCE(backend_errno), 1, MAX_ERRNO);
 }
 
 /* Context: a tapdisk's own, without locks. */
@@ -52,6 +65,7 @@ int tap_fault_init(void)
 	for (i = 0; !IS_ERR(dir) && i < TAP_FAULTS; i++)
 		fault_create_debugfs_attr(names[i], dir, &attrs[i]);
 	debugfs_create_u32("slow_ms", 0600, dir, &slow_ms);
+	debugfs_create_u32("errno", 0600, dir, &backend_errno);
 	return 0;
 }
 

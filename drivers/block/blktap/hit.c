@@ -168,8 +168,8 @@ void tap_part_end(struct tap_cmd *cmd, struct io_comp_batch *batch)
 
 	if (!cmd->bios)
 		tap_file_ended(cmd);
-	if (cmd->ret > 0 && tap_fault(TAP_FAULT_BACKEND))
-		cmd->ret = -EIO;
+	if (cmd->ret > 0)
+		cmd->ret = tap_fault_backend() ?: cmd->ret;
 	if (cmd->ret >= 0)
 		part_round(cmd);
 	if (cmd->ret > 0)

@@ -238,6 +238,38 @@ static void a_sync_that_fails_is_reported_and_not_tried_again(void)
 	}
 }
 
+#define CROWD	170	/* dirty ranges, of a quarter of the extents that 64 KiB hold */
+
+/* Writes ranges that do not touch. Return: 0, or the first one's error that fails. */
+static int write_ranges(void *node)
+{
+	static uint8_t sector[B2_SECTOR] __attribute__((aligned(B2_SECTOR)));
+	int fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	int i, err = fd < 0 ? errno : 0;
+
+	for (i = 0; !err && i < 2 * CROWD; i++)
+		if (pwrite(fd, sector, B2_SECTOR, (off_t)(AT + 2 * i) * B2_SECTOR) != B2_SECTOR)
+			err = errno;
+	close(fd);
+	return i > CROWD ? err : ENODATA;
+}
+
+/* What waits for a commit to make room in the maps does not wait for ever. */
+static void a_write_behind_a_sync_that_fails_is_not_held_up(void)
+{
+	struct granter g = { .serve = grant_invalid };
+
+	granter_ready(&g);
+	CHECK_OK(sysfs_write(g.tap.sysfs, "map_limit", "65536"));
+	CHECK(io_of(&g, true, AT + 1024, 0x11) == 0);
+	fault_errno(ENOSPC);
+	fault(FAULT_BACKEND, 1);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == ENOSPC);
+	CHECK(in_child(write_ranges, g.tap.disk_node) == ENOSPC);
+	CHECK(has_space(&g));
+	granter_end(&g);
+}
+
 /* --- discards and zeroes ---------------------------------------------------------------- */
 
 /* A discard promises nothing, so its error is nobody's. */
@@ -405,6 +437,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(space_for_data_is_waited_for),
 	KTAP_CASE(a_timeout_of_the_image_is_tried_again_at_growing_intervals),
 	KTAP_CASE(a_sync_that_fails_is_reported_and_not_tried_again),
+	KTAP_CASE(a_write_behind_a_sync_that_fails_is_not_held_up),
 	KTAP_CASE(a_discard_that_fails_leaves_the_data),
 	KTAP_CASE(zeroes_that_fail_are_an_error),
 	KTAP_CASE(space_for_zeroes_is_waited_for),

@@ -49,13 +49,21 @@ void fault(const char *point, unsigned int times)
 	debugfs_write(path, "probability", "100");
 }
 
+static unsigned int times_left(const char *dir)
+{
+	char path[128], buf[32];
+
+	snprintf(path, sizeof(path), DEBUGFS "/%s", dir);
+	CHECK(sysfs_read(path, "times", buf, sizeof(buf)));
+	return atoi(buf);
+}
+
 unsigned int faults_left(const char *point)
 {
-	char dir[128], buf[32];
+	char path[64];
 
-	snprintf(dir, sizeof(dir), DEBUGFS "/blktap/%s", point);
-	CHECK(sysfs_read(dir, "times", buf, sizeof(buf)));
-	return atoi(buf);
+	fault_dir(path, sizeof(path), point);
+	return times_left(path);
 }
 
 void fault_errno(int err)
@@ -67,7 +75,6 @@ static void faults_off(void)
 {
 	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++)
 		debugfs_write(points[i], "probability", "0");
-	allocations_are_well();
 	fault_errno(EIO);
 }
 
@@ -96,35 +103,31 @@ void all_allocations_may_fail(void)
 	debugfs_write("fail_page_alloc", "min-order", "0");
 }
 
-static void allocator_fails(const char *dir, unsigned int percent, bool of_chosen)
+#define TIMES_MAX 1000000000
+
+static void allocator_fails(const char *dir, unsigned int percent)
 {
-	debugfs_write(dir, "task-filter", of_chosen ? "Y" : "N");
-	debugfs_write(dir, "ignore-gfp-wait", of_chosen ? "N" : "Y");
-	debugfs_write(dir, "times", "-1");
+	debugfs_write(dir, "ignore-gfp-wait", "Y");
+	write_number(dir, "times", TIMES_MAX);
 	write_number(dir, "probability", percent);
 }
 
-void allocations_fail(unsigned int percent, bool of_chosen)
+void allocations_fail(unsigned int percent)
 {
 	all_allocations_may_fail();
-	allocator_fails("fail_page_alloc", percent, of_chosen);
-	allocator_fails("failslab", percent, of_chosen);
+	allocator_fails("fail_page_alloc", percent);
+	allocator_fails("failslab", percent);
+}
+
+unsigned int allocations_failed(void)
+{
+	return 2 * TIMES_MAX - times_left("failslab") - times_left("fail_page_alloc");
 }
 
 void allocations_are_well(void)
 {
 	debugfs_write("failslab", "probability", "0");
 	debugfs_write("fail_page_alloc", "probability", "0");
-	debugfs_write("failslab", "task-filter", "N");
-	debugfs_write("fail_page_alloc", "task-filter", "N");
-}
-
-void choose_task(int tid)
-{
-	char dir[32];
-
-	snprintf(dir, sizeof(dir), "/proc/%d", tid);
-	CHECK_OK(sysfs_write(dir, "make-it-fail", "1"));
 }
 
 /* Open while an allocation is to fail: to open it takes some. */

@@ -24,15 +24,10 @@ void fault_errno(int err);
 /* Each allocation may be the one to fail, also one that could wait for memory. */
 void all_allocations_may_fail(void);
 
-/*
- * From now on each allocation fails with that probability. Of all tasks those that
- * can't wait; or of the chosen ones, all.
- */
-void allocations_fail(unsigned int percent, bool of_chosen);
+/* From now on each allocation that can't wait for memory fails with that probability. */
+void allocations_fail(unsigned int percent);
 void allocations_are_well(void);
-
-/* A task, chosen for allocations_fail(). */
-void choose_task(int tid);
+unsigned int allocations_failed(void);	/* since allocations_fail() */
 
 /*
  * Calls again and again; each time another allocation, or copy from or to userspace,

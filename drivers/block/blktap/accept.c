@@ -86,7 +86,8 @@ static int op_preempt(struct blktap_op *op)
 		/* No other one is next while this says so. */
 		tap->cancel = false;
 		mutex_unlock(&tap->lock);
-		op->text = kasprintf(GFP_KERNEL, "tap %u: what is under way waits for a file: try again when that goes on",
+		op->text = kasprintf(GFP_KERNEL,
+				     "tap %u: what is under way waits for a file: try again when that goes on",
 				     tap->minor);
 		return -ETIMEDOUT;
 	}

@@ -714,7 +714,7 @@ static void verified_io(const char *node, uint64_t first, uint64_t each)
 	}
 }
 
-#define SHORT	30	/* per cent of what can't wait for memory gets none */
+#define SHORT	90	/* per cent of what can't wait for memory gets none */
 
 static void io_while_memory_is_short(const char *node)
 {

@@ -327,6 +327,73 @@ test_an_orphan_can_be_closed_by_force() {
 	tap-ctl free -m "$MINOR"
 }
 
+# told_of TIMES EVENT: so often, of $MINOR, by events that monitor_up has begun to collect
+told_of() {
+	[ "$(grep -c "^$2 minor=$MINOR\b" "$DIR/events")" = "$1" ]
+}
+
+# told_as REGEX: the last stall, in the same words by the event and in the kernel's log; its
+# one group is the time, which AGE is set to.
+told_as() {
+	local text
+
+	text=$(sed -n "s/^stalled minor=$MINOR text=//p" "$DIR/events" | tail -1)
+	expect_match "$text" "$1" "what is told"
+	AGE=${BASH_REMATCH[2]}
+	expect_eq "$(dmesg | sed -n 's/.*\(tap [0-9]*: .* has waited for\)/\1/p' | tail -1)" \
+		"tap $MINOR: $text" "what the kernel's log says"
+}
+
+# logged: how many stalls the kernel's log has, of any tap
+logged() {
+	dmesg | grep -c ' has waited for ' || true
+}
+
+in_flight() { # REQUESTS: of $DEV
+	local reads writes
+
+	read -r reads writes <"/sys/block/$TD/inflight"
+	[ $((reads + writes)) = "$1" ]
+}
+
+# However many wait, and however often they are looked at. It is the oldest that is named.
+test_a_stall_is_told_of_once() {
+	local before began i readers=()
+
+	make_raw "$DIR/r.img" 16
+	up "aio:$DIR/r.img" ring
+	tap-ctl set -m "$MINOR" --request-timeout 2
+	monitor_up
+	before=$(logged)
+	kill -STOP "$PID"
+	defer let_go "$PID"
+	began=$SECONDS
+	for i in 1 2 3 4; do
+		read_disk $((i * 100)) &
+		readers+=($!)
+		wait_for 10 in_flight "$i"
+	done
+	wait_for 10 told_of 1 stalled
+	told_as "READ of sector 800 has waited for the tapdisk for ([0-9]+) s"
+	((AGE >= 2 && AGE <= SECONDS - began + 1)) || fail "$AGE s, of $((SECONDS - began))"
+	sleep 3
+	told_of 1 stalled || fail "told again: $(<"$DIR/events")"
+	expect_eq "$(logged)" $((before + 1)) "lines in the kernel's log"
+	kill -CONT "$PID"
+	wait "${readers[@]}"
+	wait_for 10 told_of 1 goes-on
+	# The next time it is told again.
+	kill -STOP "$PID"
+	read_disk 500 &
+	wait_for 10 told_of 2 stalled
+	told_as "READ of sector 4000 has waited for the tapdisk for ([0-9]+) s"
+	expect_eq "$(logged)" $((before + 2)) "lines in the kernel's log"
+	kill -CONT "$PID"
+	wait "$!"
+	wait_for 10 told_of 2 goes-on
+	tap_destroy "$MINOR"
+}
+
 # An orphan that nobody recovers fails what waits, and only that.
 test_what_waits_for_too_long_fails() {
 	make_raw "$DIR/r.img" 16
@@ -336,8 +403,9 @@ test_what_waits_for_too_long_fails() {
 	monitor_up
 	kill_tapdisk "$MINOR"
 	! read_disk 2>/dev/null || fail "the reader saw no error"
-	wait_for 10 grep -q "^stalled minor=$MINOR text=READ of sector 0 has waited for a tapdisk" \
-		"$DIR/events"
+	wait_for 10 told_of 1 stalled
+	told_as "READ of sector 0 has waited for a tapdisk for ([0-9]+) s: it fails"
+	((AGE >= 2)) || fail "it fails after $AGE s"
 	tap-ctl recover -m "$MINOR"
 	read_disk
 	tap_destroy "$MINOR"

@@ -562,6 +562,41 @@ static void what_does_not_pass_in_time_is_passed_up(void)
 	server_down(&s);
 }
 
+/* Return: how often a write was tried before it failed. */
+static int tries_within(int16_t status, const char *limit)
+{
+	struct grudge g = { .status = status, .left = INT_MAX };
+	struct server s = { .hook = grudging, .arg = &g, .flags = BLKTAP_DEVICE_ERRNO };
+	struct disk_io io = {
+		.flags = O_DIRECT, .write = true, .buf = shared_alloc(B2_PAGE), .len = B2_PAGE,
+	};
+	struct tap t;
+
+	server_up(&s, &t, DISK_SECTORS);
+	CHECK_OK(sysfs_write(t.sysfs, "on_timeout", "fail"));
+	CHECK_OK(sysfs_write(t.sysfs, "request_timeout", limit));
+	io.node = t.disk_node;
+	CHECK(in_child(do_disk_io, &io) == -status);
+	server_down(&s);
+	return INT_MAX - g.left;
+}
+
+/*
+ * The pauses are 0.1, 0.1, 0.2, 0.4, 0.8, 1.6 and 3.2 s, for space no more than 1 s, or
+ * longer where the machine is slow. More tries than so many fit only where they are even.
+ */
+static void it_is_tried_again_at_growing_intervals(void)
+{
+	int tries;
+
+	tries = tries_within(-ETIMEDOUT, "1");
+	CHECK(tries > 1 && tries <= 5, "%d tries in 1 s", tries);
+	tries = tries_within(-ETIMEDOUT, "4");
+	CHECK(tries > 2 && tries <= 7, "%d tries in 4 s", tries);
+	tries = tries_within(-ENOSPC, "4");
+	CHECK(tries > 2 && tries <= 8, "%d tries for space in 4 s", tries);
+}
+
 static void any_other_error_is_passed_up(void)
 {
 	CHECK(write_grudged(-EIO, 1, BLKTAP_DEVICE_ERRNO) == EIO);
@@ -642,6 +677,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(what_may_pass_is_tried_again),
 	KTAP_CASE(space_is_waited_for_without_limit),
 	KTAP_CASE(what_does_not_pass_in_time_is_passed_up),
+	KTAP_CASE(it_is_tried_again_at_growing_intervals),
 	KTAP_CASE(any_other_error_is_passed_up),
 	KTAP_CASE(a_late_write_comes_before_newer_ones),
 };

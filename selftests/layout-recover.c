@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <linux/blktap.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct first {
 	struct granter g;
 	char path[128];		/* of the image */
 	uint32_t state;		/* of what it grants: the chunk that is asked for */
+	_Atomic bool silent;	/* it answers nothing */
 	_Atomic bool ready;
 };
 
@@ -40,7 +42,7 @@ static void grant_chunk(struct granter *g, const struct blktap_ring_request *r)
 		.state = f->state,
 	};
 
-	if (r->operation == BLKTAP_OP_TRIM)
+	if (r->operation == BLKTAP_OP_TRIM || f->silent)
 		return;
 	CHECK(r->operation == BLKTAP_OP_LAYOUTGET);
 	CHECK_OK(granter_grant(g, r, &e, 1));
@@ -90,12 +92,14 @@ static bool is_orphan(void *first)
 	return state_of(&((struct first *)first)->g) & BLKTAP_STATE_ORPHANED;
 }
 
-static pid_t first_start(struct first **first, uint32_t state, unsigned long flags)
+static pid_t first_start_of(struct first **first, uint64_t sectors, uint32_t state,
+			    unsigned long flags)
 {
 	struct first *f = shared_alloc(sizeof(*f));
 	pid_t pid;
 
 	f->state = state;
+	f->g.sectors = sectors;
 	f->g.flags = flags;
 	snprintf(f->path, sizeof(f->path), "%s/recover.%d", getenv("SCRATCH") ?: "/tmp",
 		 getpid());
@@ -103,6 +107,11 @@ static pid_t first_start(struct first **first, uint32_t state, unsigned long fla
 	CHECK(wait_until(is_ready, f, 10));
 	*first = f;
 	return pid;
+}
+
+static pid_t first_start(struct first **first, uint32_t state, unsigned long flags)
+{
+	return first_start_of(first, GRANTER_SECTORS, state, flags);
 }
 
 static void first_kill(struct first *f, pid_t pid)
@@ -154,6 +163,112 @@ static void hits_go_on_and_misses_wait(void)
 	scratch_expect(fd, (off_t)(AT + 8) * B2_SECTOR, 4096, 0x22);
 	scratch_expect(fd, (off_t)(AT + GRANTER_CHUNK) * B2_SECTOR, 4096, 0x33);
 	granter_down(&g);
+}
+
+#define TAGS_MAX	256
+#define HITS		8
+
+static unsigned int number_of(const struct tap *t, const char *file, unsigned int *second)
+{
+	unsigned int n = 0;
+	char dir[64], buf[64];
+
+	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", t->h.disk_major, t->h.minor);
+	CHECK(sysfs_read(dir, file, buf, sizeof(buf)), "%s", file);
+	CHECK(sscanf(buf, "%u %u", &n, second) > 0, "%s: %s", file, buf);
+	return n;
+}
+
+struct in_flight {
+	const struct tap *tap;
+	unsigned int wanted;
+};
+
+static bool are_in_flight(void *arg)
+{
+	struct in_flight *f = arg;
+	unsigned int writes = 0;
+
+	return number_of(f->tap, "inflight", &writes) + writes >= f->wanted;
+}
+
+struct ending {
+	pid_t pid;
+	int result;
+};
+
+static bool has_ended(void *ending)
+{
+	struct ending *e = ending;
+
+	return child_is_done(e->pid, &e->result);
+}
+
+static void hit_ends(struct first *f, bool write, unsigned int i)
+{
+	struct disk_io *io = granter_io(&f->g, write, AT + 8 * i, 8, write ? i : 0xee);
+	struct ending e = { .pid = child_start(do_disk_io, io) };
+
+	CHECK(wait_until(has_ended, &e, 10), "hit %u waits", i);
+	CHECK(!e.result && filled_with(io->buf, io->len, i), "hit %u: %s", i, strerror(e.result));
+}
+
+/* Of one queue, where there are more: each has its own tags. */
+static void stay_on_this_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	CHECK_OK(sched_setaffinity(0, sizeof(set), &set));
+}
+
+/* More misses than there are slots, each of a chunk of its own: all tags but one. */
+static void hits_go_on_with_one_tag(bool dead)
+{
+	struct granter g = { .sectors = (TAGS_MAX + 4) * GRANTER_CHUNK };
+	pid_t pid, miss[TAGS_MAX];
+	struct in_flight busy;
+	unsigned int none;
+	struct first *f;
+
+	stay_on_this_cpu();
+	pid = first_start_of(&f, g.sectors, BLKTAP_EXT_READ_WRITE_DATA, 0);
+	CHECK_OK(sysfs_write(f->g.tap.sysfs, "request_timeout", "0"));
+	CHECK(io_of(f, true, AT, 0x11) == 0);
+	busy = (struct in_flight) {
+		.tap = &f->g.tap, .wanted = number_of(&f->g.tap, "queue/nr_requests", &none) - 1,
+	};
+	CHECK(busy.wanted > BLKTAP_RING_SIZE && busy.wanted < TAGS_MAX, "%u", busy.wanted);
+	f->silent = true;
+	if (dead)
+		first_kill(f, pid);
+	for (unsigned int i = 0; i < busy.wanted; i++)
+		miss[i] = child_start(do_disk_io, granter_io(&f->g, false, (2 + i) * GRANTER_CHUNK,
+							     8, 0));
+	CHECK(wait_until(are_in_flight, &busy, 20), "not all misses are under way");
+	for (unsigned int i = 0; i < HITS; i++) {
+		hit_ends(f, true, i);
+		hit_ends(f, false, i);
+	}
+	CHECK(are_in_flight(&busy), "misses have ended");
+	if (!dead)
+		first_kill(f, pid);
+	second_map(&g, f);
+	granter_create(&g);
+	for (unsigned int i = 0; i < busy.wanted; i++)
+		CHECK(granter_until(&g, miss[i]) == 0, "miss %u", i);
+	granter_down(&g);
+}
+
+static void a_hit_does_not_wait_while_a_tag_is_left(void)
+{
+	hits_go_on_with_one_tag(false);
+}
+
+static void nor_where_the_tapdisk_is_dead(void)
+{
+	hits_go_on_with_one_tag(true);
 }
 
 /* Of what has landed by the first one's grant, also when that one had gone. */
@@ -494,6 +609,8 @@ static void a_file_that_is_slow_to_open_keeps_nobody_from_the_tap(void)
 
 static const struct ktap_case cases[] = {
 	KTAP_CASE(hits_go_on_and_misses_wait),
+	KTAP_CASE(a_hit_does_not_wait_while_a_tag_is_left),
+	KTAP_CASE(nor_where_the_tapdisk_is_dead),
 	KTAP_CASE(the_next_one_commits_what_has_landed),
 	KTAP_CASE(a_commit_that_takes_too_long_fails),
 	KTAP_CASE(a_failed_trim_s_blocks_are_held_till_its_tapdisk_goes),

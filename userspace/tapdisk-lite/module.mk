@@ -37,6 +37,12 @@ unit-tapdisk-trim-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/te
 unit-tapdisk-trim-libs := -laio -luuid -lcmocka
 build/selftests/unit-tapdisk-trim: $(unit-tapdisk-trim-src:%.c=build/%.o) build/lib/libvhd.a
 
+TEST_PROGS += build/selftests/unit-tapdisk-ring
+unit-tapdisk-ring-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,ring.c \
+	test/guest.c test/kernel.c test/unit-tapdisk-ring.c)
+unit-tapdisk-ring-libs := -laio -luuid -lcmocka
+build/selftests/unit-tapdisk-ring: $(unit-tapdisk-ring-src:%.c=build/%.o) build/lib/libvhd.a
+
 TEST_PROGS += build/selftests/unit-tapdisk-confine
 unit-tapdisk-confine-src := $(tapdisk-engine) $(addprefix userspace/tapdisk-lite/,confine.c \
 	confine-paths.c test/guest.c test/kernel.c test/unit-tapdisk-confine.c)

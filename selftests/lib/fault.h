@@ -34,8 +34,8 @@ unsigned int allocations_failed(void);	/* since allocations_fail() */
  * fails, the first, the second and so on, till there are no more. @call returns 0 or
  * an errno; @undo gets it, and has things again as they were before.
  */
-void each_allocation(const char *what, int (*call)(void *arg),
-		     void (*undo)(void *arg, int err), void *arg);
+void each_allocation(const char *what, int (*call)(void *arg), void (*undo)(void *arg, int err),
+		     void *arg);
 
 /* The same, while the kernel's workers' allocations fail, each one's first, second ... */
 void each_allocation_of_workers(const char *what, int (*call)(void *arg),

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -89,12 +90,14 @@ static void only_files_and_block_devices_are_taken(void)
 
 static void what_is_not_defined_is_refused(void)
 {
-	struct blktap_file f = { .fd = scratch_file(B2_SECTOR), .flags = 2 };
+	struct blktap_file f = { .fd = scratch_file(B2_SECTOR), .flags = 4 };
 	struct granter g = { 0 };
 
 	granter_map(&g);
 	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &f), EINVAL);
 	f.flags = 1U << 31;
+	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &f), EINVAL);
+	f.flags |= BLKTAP_FILE_NOTE;
 	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &f), EINVAL);
 	f.flags = 0;
 	f.__pad = 1;
@@ -103,6 +106,49 @@ static void what_is_not_defined_is_refused(void)
 	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, -4096L), EFAULT);
 	granter_create(&g);
 	granter_down(&g);
+}
+
+static void note(struct granter *g, int fd, uint32_t flags)
+{
+	struct blktap_file f = { .fd = fd, .flags = BLKTAP_FILE_NOTE | flags };
+
+	CHECK_OK(ioctl(g->tap.fd, BLKTAP_IOCTL_ADD_FILE, &f));
+}
+
+static bool is_removed(void *granter)
+{
+	return !ioctl(((struct granter *)granter)->tap.fd, B2_REMOVE);
+}
+
+/* Before there is a disk, once each, whatever is known of it twice; and no longer. */
+static void noted_files_are_shown_while_there_is_a_disk(void)
+{
+	int a = scratch_file(B2_SECTOR), b = scratch_file(B2_SECTOR);
+	struct blktap_file dir = { .fd = open("/", O_RDONLY), .flags = BLKTAP_FILE_NOTE };
+	struct granter g = { 0 };
+	char wanted[128], got[128];
+	struct stat st[2];
+
+	granter_map(&g);
+	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &dir), EINVAL);
+	dir.fd = -1;
+	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &dir), EBADF);
+	note(&g, a, BLKTAP_FILE_WRITE);
+	note(&g, b, 0);
+	note(&g, a, 0);
+	granter_create(&g);
+	CHECK_OK(fstat(a, &st[0]));
+	CHECK_OK(fstat(b, &st[1]));
+	snprintf(wanted, sizeof(wanted), "rw %u:%u %lu\nro %u:%u %lu", major(st[0].st_dev),
+		 minor(st[0].st_dev), st[0].st_ino, major(st[1].st_dev), minor(st[1].st_dev),
+		 st[1].st_ino);
+	CHECK(sysfs_read(g.tap.sysfs, "files", got, sizeof(got)));
+	CHECK(!strcmp(got, wanted), "got '%s', wanted '%s'", got, wanted);
+	CHECK(wait_until(is_removed, &g, 10), "the disk stays busy");
+	CHECK(sysfs_read(g.tap.sysfs, "files", got, sizeof(got)) && !*got, "'%s'", got);
+	close(a);
+	close(b);
+	granter_clear(&g);
 }
 
 static void no_more_files_than_indices(void)
@@ -647,6 +693,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(access_modes_are_checked),
 	KTAP_CASE(only_files_and_block_devices_are_taken),
 	KTAP_CASE(what_is_not_defined_is_refused),
+	KTAP_CASE(noted_files_are_shown_while_there_is_a_disk),
 	KTAP_CASE(no_more_files_than_indices),
 	KTAP_CASE(files_are_for_layout_mode),
 	KTAP_CASE(a_registered_file_outlives_its_descriptor),

@@ -256,17 +256,25 @@ test_a_forced_recovery_kills_the_tapdisk_first() {
 	check_vhd "$DIR/d.vhd"
 }
 
-# Its image's storage keeps the next tapdisk waiting, and so whoever wants another one.
-test_a_recovery_is_seen_while_it_goes_on() {
-	local loop first second
+# mapped_device NAME FILE MIB: /dev/mapper/NAME, which can be suspended.
+mapped_device() {
+	local loop
 
+	# Nobody else makes its node.
 	export DM_DISABLE_UDEV=1
 	modprobe -q -a loop dm-mod || true
-	make_raw "$DIR/dev.img" 32
-	loop=$(losetup --show -f "$DIR/dev.img")
+	make_raw "$2" "$3"
+	loop=$(losetup --show -f "$2")
 	defer losetup -d "$loop"
-	dmsetup create slow --table "0 $((32 * 2048)) linear $loop 0"
-	defer dmsetup remove --retry slow
+	dmsetup create "$1" --table "0 $(($3 * 2048)) linear $loop 0"
+	defer dmsetup remove --retry "$1"
+}
+
+# Its image's storage keeps the next tapdisk waiting, and so whoever wants another one.
+test_a_recovery_is_seen_while_it_goes_on() {
+	local first second
+
+	mapped_device slow "$DIR/dev.img" 32
 	make_dynamic /dev/mapper/slow 16
 	up vhd:/dev/mapper/slow layout
 	defer dmsetup resume slow
@@ -747,16 +755,9 @@ test_the_supervisor_does_not_give_up() {
 # Its process has been killed, but what it has submitted is in the device still: were
 # another one to serve the disk now, that write would come after newer ones.
 test_a_late_write_of_the_old_tapdisk_comes_before_the_next_one() {
-	local loop writer other
+	local writer other
 
-	# Nobody else makes its node.
-	export DM_DISABLE_UDEV=1
-	modprobe -q -a loop dm-mod || true
-	make_raw "$DIR/r.img" 16
-	loop=$(losetup --show -f "$DIR/r.img")
-	defer losetup -d "$loop"
-	dmsetup create late --table "0 $((16 * 2048)) linear $loop 0"
-	defer dmsetup remove --retry late
+	mapped_device late "$DIR/r.img" 16
 	up aio:/dev/mapper/late ring
 	defer dmsetup resume late
 	tap-ctl spawn >"$DIR/other"

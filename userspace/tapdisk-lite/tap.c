@@ -89,37 +89,33 @@ static void detach(struct tap *tap)
 		tapdisk->loop.stopped = true;
 }
 
-static int register_file(struct tap *tap, unsigned int layer)
+/* Only the top layer may be written. @index: filled in, but with _NOTE */
+static int add_file(struct tap *tap, unsigned int layer, uint32_t flags, uint32_t *index)
 {
-	struct image *image = tap->image;
+	const struct image *image = tap->image;
 	struct blktap_file file = {
 		.fd = image->layers[layer].fd,
-		.flags = layer || image->rdonly ? 0 : BLKTAP_FILE_WRITE,
+		.flags = flags | (layer || image->rdonly ? 0 : BLKTAP_FILE_WRITE),
 	};
 
 	if (ioctl(tap->source.fd, BLKTAP_IOCTL_ADD_FILE, &file))
 		return -errno;
-	image->layers[layer].file = file.index;
+	*index = file.index;
 	return 0;
 }
 
 /* Others are to keep off them also when we have died, and our locks with us. */
 static void note_files(struct tap *tap)
 {
-	struct image *image = tap->image;
+	const struct image *image = tap->image;
+	uint32_t none;
+	int err = 0;
 
-	for (unsigned int i = 0; i < image->nr_layers; i++) {
-		struct blktap_file file = {
-			.fd = image->layers[i].fd,
-			.flags = BLKTAP_FILE_NOTE |
-				 (i || image->rdonly ? 0 : BLKTAP_FILE_WRITE),
-		};
-
-		if (!ioctl(tap->source.fd, BLKTAP_IOCTL_ADD_FILE, &file))
-			continue;
-		syslog(LOG_WARNING, "%s: not locked when its tapdisk dies: %m",
-		       image->layers[i].name);
-		return;
+	for (unsigned int i = 0; i < image->nr_layers && !err; i++) {
+		err = add_file(tap, i, BLKTAP_FILE_NOTE, &none);
+		if (err)
+			syslog(LOG_WARNING, "%s: not locked when its tapdisk dies: %s",
+			       image->layers[i].name, strerror(-err));
 	}
 }
 
@@ -134,7 +130,7 @@ static void register_files(struct tap *tap)
 		return;
 
 	for (unsigned int i = 0; i < image->nr_layers && !err; i++) {
-		err = register_file(tap, i);
+		err = add_file(tap, i, 0, &image->layers[i].file);
 		if (err)
 			syslog(LOG_WARNING, "%s: registering it: %s: ring mode",
 			       image->layers[i].name, strerror(-err));

@@ -357,7 +357,27 @@ test_storage_manager_sets_up_a_pool() {
 	tap_destroy "$MINOR"
 }
 
-# Readers and writers of all files, while taps come and go under them. The reader starts
+# What waits for its lock there must not be waited for by who has it.
+test_a_pool_goes_while_its_size_is_written() {
+	local i writer
+
+	new_tap
+	(
+		trap - ERR EXIT
+		while :; do
+			echo 704 >"$MISC/pools/brief/size" || :
+		done
+	) 2>/dev/null &
+	writer=$!
+	for ((i = 0; i < 300; i++)); do
+		echo brief >"$TAP/pool"
+		echo default >"$TAP/pool"
+	done
+	kill "$writer"
+	expect_eq "$(ls "$MISC"/pools)" default "pools after all"
+}
+
+# Readers of all files, while taps come and go under them. The reader starts
 # no process, so that it reads all the time.
 test_files_of_taps_that_go() {
 	local i reader

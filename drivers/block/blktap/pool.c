@@ -27,6 +27,19 @@ static struct shrinker *pool_shrinker;
 
 #define to_pool(obj) container_of(obj, struct blktap_pool, kobj)
 
+/*
+ * Context: the pool is not dropped: pools_lock, or an attribute of it is being written.
+ * Not both: who drops it has pools_lock, and waits for such writers.
+ */
+static int pool_set_size(struct blktap_pool *pool, unsigned long pages)
+{
+	if (pages < BLKTAP_SEGMENT_MAX || pages > INT_MAX / 2)
+		return -EINVAL;
+	WRITE_ONCE(pool->size, pages);
+	blktap_pool_wanted(pool);
+	return 0;
+}
+
 static ssize_t size_show(struct kobject *kobj, struct kobj_attribute *attr,
 			 char *buf)
 {
@@ -43,7 +56,7 @@ static ssize_t size_store(struct kobject *kobj, struct kobj_attribute *attr,
 		return -EPERM;
 	err = kstrtoul(buf, 0, &pages);
 	if (!err)
-		err = blktap_pool_resize(to_pool(kobj), pages);
+		err = pool_set_size(to_pool(kobj), pages);
 	return err ?: len;
 }
 
@@ -168,10 +181,10 @@ static void pool_drop(struct blktap_pool *pool)
 	if (pool == pool_default || !list_empty(&pool->taps))
 		return;
 	list_del_init(&pool->node);
+	kobject_del(&pool->kobj);
 	/* What runs already ends with the workqueue. */
 	if (cancel_delayed_work(&pool->reclaim))
 		kobject_put(&pool->kobj);
-	kobject_del(&pool->kobj);
 	kobject_put(&pool->kobj);
 }
 
@@ -248,17 +261,17 @@ int blktap_pool_set_default(const char *name)
  * blktap_pool_resize - change a pool's quota
  * @pool: the pool
  * @pages: the quota; what is in use beyond it comes back as taps become idle
+ *
+ * Return: 0; -EINVAL; -ENOENT: it has just gone.
  */
 int blktap_pool_resize(struct blktap_pool *pool, unsigned long pages)
 {
-	if (pages < BLKTAP_SEGMENT_MAX || pages > INT_MAX / 2)
-		return -EINVAL;
-	WRITE_ONCE(pool->size, pages);
+	int err;
+
 	mutex_lock(&pools_lock);
-	if (!list_empty(&pool->node))
-		blktap_pool_wanted(pool);
+	err = list_empty(&pool->node) ? -ENOENT : pool_set_size(pool, pages);
 	mutex_unlock(&pools_lock);
-	return 0;
+	return err;
 }
 
 /* Keep pages from being reclaimed. Nests in blktap.lock. */

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -217,7 +218,7 @@ static void a_timeout_of_the_image_is_tried_again_at_growing_intervals(void)
 
 static void a_sync_that_fails_is_reported_and_not_tried_again(void)
 {
-	static const int errors[] = { EIO, ENOSPC, ETIMEDOUT };
+	static const int errors[] = { EIO, ENOSPC, ETIMEDOUT, EAGAIN };
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
 		struct granter g = { 0 };
@@ -226,12 +227,12 @@ static void a_sync_that_fails_is_reported_and_not_tried_again(void)
 		CHECK(io_of(&g, true, AT, 0x11) == 0);
 		fault_errno(errors[i]);
 		fault(FAULT_BACKEND, MANY);
-		CHECK(in_child(sync_disk, g.tap.disk_node) == errors[i]);
+		CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 		CHECK(faults_left(FAULT_BACKEND) == MANY - 1, "%u syncs",
 		      MANY - faults_left(FAULT_BACKEND));
 		/* Nor is the next one a success: what was lost is not there. */
 		fault(FAULT_BACKEND, 0);
-		CHECK(in_child(sync_disk, g.tap.disk_node) == errors[i]);
+		CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 		CHECK(has_space(&g));
 		CHECK(io_of(&g, false, AT, 0x11) == 0);
 		granter_end(&g);
@@ -264,9 +265,74 @@ static void a_write_behind_a_sync_that_fails_is_not_held_up(void)
 	CHECK(io_of(&g, true, AT + 1024, 0x11) == 0);
 	fault_errno(ENOSPC);
 	fault(FAULT_BACKEND, 1);
-	CHECK(in_child(sync_disk, g.tap.disk_node) == ENOSPC);
-	CHECK(in_child(write_ranges, g.tap.disk_node) == ENOSPC);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
+	CHECK(in_child(write_ranges, g.tap.disk_node) == EIO);
 	CHECK(has_space(&g));
+	granter_end(&g);
+}
+
+static void pause_and_resume(struct granter *g, int fd)
+{
+	pid_t child = granter_sysfs(g, "pause");
+
+	granter_paused(g);
+	CHECK(child_wait(child) == 0);
+	child = granter_sysfs(g, "resume");
+	granter_message(g, BLKTAP_MSG_RESUME);
+	CHECK(granter_add(g, fd, BLKTAP_FILE_WRITE) == 0);
+	granter_resumed(g);
+	CHECK(child_wait(child) == 0);
+}
+
+/* A write that came after the flush that failed was never said to be lost. */
+static void what_a_pause_gives_up_the_next_flush_tells(void)
+{
+	struct granter g = { .serve = grant_invalid };
+	int fd = granter_ready(&g);
+
+	CHECK(io_of(&g, true, AT, 0x11) == 0);
+	fault(FAULT_BACKEND, 1);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
+	CHECK(io_of(&g, true, AT + 64, 0x22) == 0);
+	pause_and_resume(&g, fd);
+	CHECK(g.commits == 0, "%lu commits", g.commits);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
+	CHECK(io_of(&g, true, AT + 64, 0x33) == 0);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
+	CHECK(g.commits == 1, "%lu commits", g.commits);
+	granter_end(&g);
+}
+
+static void grant_and_be_told(struct granter *g, const struct blktap_ring_request *r)
+{
+	if (r->operation != BLKTAP_OP_RECALLED) {
+		grant_invalid(g, r);
+		return;
+	}
+	CHECK_OK(granter_answer(g, r, BLKTAP_RSP_OKAY, 0));
+	*(_Atomic int *)g->arg = r->rc.error;
+}
+
+static bool is_told(void *error)
+{
+	return *(_Atomic int *)error >= 0;
+}
+
+/* Also where its errno is one that means something else within the kernel. */
+static void a_recall_behind_a_sync_that_fails_ends(void)
+{
+	struct blktap_recall recall = { .sector = AT, .nr_sectors = GRANTER_CHUNK };
+	_Atomic int error = -1;
+	struct granter g = { .serve = grant_and_be_told, .arg = &error };
+
+	granter_ready(&g);
+	CHECK(io_of(&g, true, AT, 0x11) == 0);
+	fault_errno(EAGAIN);
+	fault(FAULT_BACKEND, 1);
+	CHECK_OK(ioctl(g.tap.fd, BLKTAP_IOCTL_RECALL, &recall));
+	CHECK(wait_until(is_told, &error, 10), "the recall goes on");
+	CHECK(error == EIO, "%d", error);
 	granter_end(&g);
 }
 
@@ -438,6 +504,8 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(a_timeout_of_the_image_is_tried_again_at_growing_intervals),
 	KTAP_CASE(a_sync_that_fails_is_reported_and_not_tried_again),
 	KTAP_CASE(a_write_behind_a_sync_that_fails_is_not_held_up),
+	KTAP_CASE(what_a_pause_gives_up_the_next_flush_tells),
+	KTAP_CASE(a_recall_behind_a_sync_that_fails_ends),
 	KTAP_CASE(a_discard_that_fails_leaves_the_data),
 	KTAP_CASE(zeroes_that_fail_are_an_error),
 	KTAP_CASE(space_for_zeroes_is_waited_for),

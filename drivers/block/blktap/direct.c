@@ -542,6 +542,7 @@ static void times_update(struct tap_direct *direct, unsigned int nr)
 			time_update(direct->files[i].file);
 }
 
+/* What a sync has lost does not come back, whatever it failed with: -EIO. */
 static int files_sync(struct tap_direct *direct)
 {
 	unsigned int i, nr;
@@ -555,7 +556,7 @@ static int files_sync(struct tap_direct *direct)
 			err = tap_fault_backend() ?:
 			      vfs_fsync(direct->files[i].file, 1) ?: err;
 	direct->failed = err;
-	return err;
+	return err ? -EIO : 0;
 }
 
 /* Commits ranges whose data is durable. */
@@ -580,7 +581,8 @@ static int commit_ranges(struct blktap *tap)
  *
  * Ranges are taken first, then the files synced: no bit is set for data that
  * is not there; nor after a sync that failed, since the next one won't say so.
- * Context: sleeps; a commit waits for the tapdisk as any request does.
+ * Context: sleeps; a commit waits for the tapdisk as any request does. Return: 0;
+ * -EIO, also for every failure of a file's; the commit's error.
  */
 int tap_direct_sync(struct blktap *tap)
 {
@@ -591,7 +593,7 @@ int tap_direct_sync(struct blktap *tap)
 	int err;
 
 	mutex_lock(&direct->sync_lock);
-	err = direct->failed;
+	err = direct->failed ? -EIO : 0;
 	while (!err) {
 		commit->nr = tap_layout_dirty_ranges(&direct->layout, &from,
 						     commit->ranges,
@@ -656,17 +658,21 @@ int tap_direct_sync_until(struct blktap *tap, unsigned long deadline)
  * @tap: the tap
  * @deadline: in jiffies
  *
- * After a file's sync has failed it can't be known what of it is there: the
- * flushes have said so. What was dirty then is not committed.
+ * After a file's sync has failed it can't be known what of it is there. What is
+ * dirty is not committed; flushes have failed, but maybe none since it was written:
+ * the next one does.
  */
 int tap_direct_sync_or_give_up(struct blktap *tap, unsigned long deadline)
 {
 	int err = tap_direct_sync_until(tap, deadline);
+	struct tap_direct *direct = tap->direct;
 
-	if (!err || !READ_ONCE(tap->direct->failed))
+	if (!err || !READ_ONCE(direct->failed))
 		return err;
+	if (tap_layout_is_dirty(&direct->layout))
+		WRITE_ONCE(direct->lost, -EIO);
 	pr_err("tap %u: a sync of its image has failed (%d): what was not flushed before is lost\n",
-	       tap->minor, READ_ONCE(tap->direct->failed));
+	       tap->minor, READ_ONCE(direct->failed));
 	return 0;
 }
 

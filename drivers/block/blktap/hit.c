@@ -269,6 +269,8 @@ static void hit_commit_first(struct blktap *tap, struct tap_cmd *cmd)
 {
 	tap_direct_unpin(tap, cmd);
 	cmd->crowded = true;
+	/* It does not wait for the tapdisk, but for a sync, and that has its own. */
+	cmd->clock.since = 0;
 	queue_work(tap->direct->wait_wq, &cmd->work);
 }
 
@@ -349,15 +351,6 @@ static bool hit_landed(struct blktap *tap, struct tap_cmd *cmd)
 	return part_done(cmd, cmd->ret);
 }
 
-/* What a file's sync has failed with does not pass. */
-static void hit_sync_failed(struct blktap *tap, struct request *rq, int err)
-{
-	if (READ_ONCE(tap->direct->failed))
-		tap_hit_end(tap, rq, errno_to_blk_status(err));
-	else
-		tap_hit_fail(tap, rq, errno_to_blk_status(err));
-}
-
 /* Commits, to make room in the maps. Return: the request goes on. */
 static bool hit_relieve(struct blktap *tap, struct request *rq)
 {
@@ -367,19 +360,22 @@ static bool hit_relieve(struct blktap *tap, struct request *rq)
 	cmd->crowded = false;
 	tap_layout_count(&tap->direct->layout);
 	if (err)
-		hit_sync_failed(tap, rq, err);
+		tap_hit_fail(tap, rq, errno_to_blk_status(err));
 	return !err;
 }
 
 /* FLUSH: the files, and where data went over the ring the tapdisk too. */
 static void hit_flush(struct blktap *tap, struct request *rq)
 {
+	struct tap_direct *direct = tap->direct;
 	int err = tap_direct_sync(tap);
 
-	if (!err && tap->direct->flush && READ_ONCE(tap->direct->ring_used))
+	if (!err)
+		err = xchg(&direct->lost, 0);
+	if (!err && direct->flush && READ_ONCE(direct->ring_used))
 		tap_ring_requeue(tap, rq, BLKTAP_OP_FLUSH);
 	else if (err)
-		hit_sync_failed(tap, rq, err);
+		tap_hit_fail(tap, rq, errno_to_blk_status(err));
 	else
 		tap_hit_end(tap, rq, BLK_STS_OK);
 }

@@ -55,7 +55,10 @@ static bool trim_claim(struct blktap *tap, struct tap_cmd *cmd, u64 first,
 	spin_lock(&ring->lock);
 	mine = !ring->trimming;
 	ring->trimming = true;
-	if (!mine) {
+	if (mine) {
+		/* Its range is withdrawn before the tapdisk gets it. */
+		cmd->clock.since = 0;
+	} else {
 		/* For what the tapdisk does for another one. */
 		if (!cmd->clock.since)
 			tap_clock_start(&cmd->clock);

@@ -235,7 +235,7 @@ static void its_time_is_not_held_against_the_next_one(void)
 }
 
 /* A tapdisk that takes what there is, and dies of it. */
-static void short_life(const struct first *f)
+static void short_life(const struct first *f, unsigned int ms)
 {
 	struct tap t;
 	pid_t pid = fork();
@@ -243,7 +243,7 @@ static void short_life(const struct first *f)
 	if (!pid) {
 		second_map(&t, f);
 		CHECK_OK(tap_create(&t, DISK_SECTORS, 0));
-		nap_ms(100);
+		nap_ms(ms);
 		_exit(0);
 	}
 	waitpid(pid, NULL, 0);
@@ -251,8 +251,8 @@ static void short_life(const struct first *f)
 	nap_ms(400);
 }
 
-/* Each life is shorter than the time limit. */
-static void what_its_tapdisks_die_of_ends_with_an_error(void)
+/* @limit in seconds; @ms: how long the tapdisks live. */
+static void what_they_die_of_ends(const char *limit, unsigned int ms, int max_lives)
 {
 	struct first *f = first_new();
 	int result = 0, lives = 0;
@@ -268,18 +268,30 @@ static void what_its_tapdisks_die_of_ends_with_an_error(void)
 		.node = f->tap.disk_node, .flags = O_DIRECT, .write = true,
 		.buf = shared_alloc(4096), .len = 4096,
 	};
-	CHECK_OK(sysfs_write(f->tap.sysfs, "request_timeout", "4"));
+	CHECK_OK(sysfs_write(f->tap.sysfs, "request_timeout", limit));
 	writer = child_start(do_disk_io, io);
 	child_settle(writer);
+	nap_ms(ms);
 	first_kill(f, pid);
-	while (!child_is_done(writer, &result) && lives++ < 60)
-		short_life(f);
+	while (!child_is_done(writer, &result) && lives++ < max_lives)
+		short_life(f, ms);
 	CHECK(result == EIO, "%d after %d lives", result, lives);
 	CHECK(lives > 2, "after %d lives", lives);
 	second_map(&t, f);
 	second_serve(&s, &t);
 	CHECK(in_child(do_disk_io, io) == 0);
 	server_down(&s);
+}
+
+static void what_its_tapdisks_die_of_soon_ends_with_an_error(void)
+{
+	what_they_die_of_ends("4", 100, 60);
+}
+
+/* After it has waited for longer than the limit, which is no error where one serves. */
+static void what_its_tapdisks_die_of_late_ends_with_an_error(void)
+{
+	what_they_die_of_ends("3", 5000, 12);
 }
 
 /* Others use the disk, and rely on what its forerunner has not ended. */
@@ -666,7 +678,8 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(the_next_one_is_asked_again),
 	KTAP_CASE(one_dies_after_the_other),
 	KTAP_CASE(its_time_is_not_held_against_the_next_one),
-	KTAP_CASE(what_its_tapdisks_die_of_ends_with_an_error),
+	KTAP_CASE(what_its_tapdisks_die_of_soon_ends_with_an_error),
+	KTAP_CASE(what_its_tapdisks_die_of_late_ends_with_an_error),
 	KTAP_CASE(one_that_serves_nothing_can_take_nothing_away),
 	KTAP_CASE(it_must_be_the_same_disk),
 	KTAP_CASE(it_keeps_its_size_where_the_image_has_grown),

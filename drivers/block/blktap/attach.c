@@ -169,10 +169,15 @@ int tap_ring_map_layout(struct blktap *tap, struct vm_area_struct *vma)
 	return err;
 }
 
-/* One that has served for longer than a request may take has not died of any. */
-static bool lived_long(struct tap_ring *ring)
+/*
+ * One that has served for longer than a request may take has not died of what came
+ * since. Return: for tap_recover_restart().
+ */
+static unsigned long fresh_age(struct tap_ring *ring)
 {
-	return time_after(jiffies, ring->joined_at + ring->timeout * HZ);
+	unsigned long limit = ring->timeout * HZ;
+
+	return time_after(jiffies, ring->joined_at + limit) ? limit : 0;
 }
 
 /**
@@ -196,7 +201,7 @@ void tap_ring_stop(struct blktap *tap, struct mm_struct *mm)
 	}
 	if (ring->joined) {
 		ring->lives++;
-		tap_recover_restart(ring, lived_long(ring));
+		tap_recover_restart(ring, fresh_age(ring));
 	}
 	ring->live = false;
 	ring->joined = false;

@@ -184,13 +184,14 @@ struct blktap {
 #define tap_wait(tap, deadline, cond) ({				\
 	struct blktap *_tap = (tap);					\
 	long _left = max_t(long, (deadline) - jiffies, 0);		\
-	bool _met;							\
+	bool _met, _cancel;						\
 									\
 	wait_event_idle_timeout(_tap->wait, ({				\
 		_met = (cond);						\
-		_met || READ_ONCE(_tap->cancel);			\
+		_cancel = READ_ONCE(_tap->cancel);			\
+		_met || _cancel;					\
 	}), _left);							\
-	_met ? 0 : READ_ONCE(_tap->cancel) ? -ECANCELED : -ETIMEDOUT;	\
+	_met ? 0 : _cancel ? -ECANCELED : -ETIMEDOUT;			\
 })
 
 /* image.c: which files the image consists of */
@@ -275,7 +276,7 @@ void tap_recover_init(struct blktap *tap);
 void tap_recover_stop(struct blktap *tap);
 void tap_recover_set_timeout(struct blktap *tap, unsigned int seconds);
 void tap_clock_start(struct tap_clock *clock);
-void tap_recover_restart(struct tap_ring *ring, bool afresh);
+void tap_recover_restart(struct tap_ring *ring, unsigned long fresh);
 void tap_recover_post(struct blktap *tap, struct tap_slot *slot);
 void tap_recover_lost(struct blktap *tap);
 void tap_recover_abort(struct blktap *tap);

@@ -57,49 +57,50 @@ static void clock_lost(struct tap_ring *ring, struct tap_clock *clock)
 	clock->lost++;
 }
 
-static void restart_one(struct tap_clock *clock, bool afresh)
+static void restart_one(struct tap_clock *clock, unsigned long fresh)
 {
-	if (afresh)
+	if (jiffies - clock->since < fresh)
 		tap_clock_start(clock);
 	else if (clock->lost < LOST_MAX)
 		clock->since = jiffies ?: 1;
 }
 
-static void restart_list(struct list_head *cmds, bool afresh)
+static void restart_list(struct list_head *cmds, unsigned long fresh)
 {
 	struct tap_cmd *cmd;
 
 	list_for_each_entry(cmd, cmds, node)
-		restart_one(&cmd->clock, afresh);
+		restart_one(&cmd->clock, fresh);
 }
 
 /**
  * tap_recover_restart - all that waits for a tapdisk begins to wait now
  * @ring: the tap's, locked
- * @afresh: nothing that was before counts: it waited for an admin, say
+ * @fresh: for what has waited for less than this, in jiffies, nothing that was before
+ *	counts; ULONG_MAX: for all, since it waited for an admin
  *
  * How long the last tapdisk took is not held against the next one, nor is the time
  * in which there was none. But what several had when they went may be what they die
  * of: that is not waited for without end.
  */
-void tap_recover_restart(struct tap_ring *ring, bool afresh)
+void tap_recover_restart(struct tap_ring *ring, unsigned long fresh)
 {
 	unsigned int i;
 
 	lockdep_assert_held(&ring->lock);
-	restart_list(&ring->waiting, afresh);
-	restart_list(&ring->trims, afresh);
+	restart_list(&ring->waiting, fresh);
+	restart_list(&ring->trims, fresh);
 	if (ring->commit)
-		restart_one(&ring->commit->clock, afresh);
+		restart_one(&ring->commit->clock, fresh);
 	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
 		struct tap_slot *slot = &ring->slots[i];
 
 		if (slot->state == SLOT_FREE)
 			continue;
 		if (slot->op == BLKTAP_OP_LAYOUTGET)
-			restart_list(&slot->parked, afresh);
+			restart_list(&slot->parked, fresh);
 		else if (slot->rq)
-			restart_one(&rq_cmd(slot->rq)->clock, afresh);
+			restart_one(&rq_cmd(slot->rq)->clock, fresh);
 	}
 }
 

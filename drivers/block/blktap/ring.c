@@ -766,7 +766,7 @@ void tap_ring_hold(struct blktap *tap, bool hold)
 	tap->ring.held = hold;
 	if (!hold) {
 		ring_look_again(tap);
-		tap_recover_restart(&tap->ring, true);
+		tap_recover_restart(&tap->ring, ULONG_MAX);
 	}
 	spin_unlock(&tap->ring.lock);
 	if (hold)
@@ -789,7 +789,7 @@ void tap_ring_join(struct blktap *tap, bool errnos)
 	ring->errnos = errnos;
 	ring->joined = ring->live;
 	ring->joined_at = jiffies;
-	tap_recover_restart(ring, false);
+	tap_recover_restart(ring, 0);
 	if (!ring->held)
 		ring_look_again(tap);
 	spin_unlock(&ring->lock);

@@ -27,6 +27,8 @@
 #define DISK_PROMISES	(BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM)
 
 int blktap_disk_major;
+/* For what operations wait for, or what waits for tapdisks: neither keeps out the other. */
+static struct workqueue_struct *disk_wq;
 
 static void tap_cmd_end(struct request *rq, blk_status_t status)
 {
@@ -343,7 +345,7 @@ static int disk_add(struct blktap *tap, const struct blktap_params *params,
 		blktap_put(tap);
 		return err;
 	}
-	queue_work(blktap_op_wq, &tap->scan);
+	queue_work(disk_wq, &tap->scan);
 	return 0;
 }
 
@@ -589,7 +591,7 @@ static void disk_mark_dead(struct blktap *tap)
 	if (tap->marking || test_bit(GD_DEAD, &tap->disk->state))
 		return;
 	tap->marking = true;
-	queue_work(blktap_op_wq, &tap->mark_dead);
+	queue_work(disk_wq, &tap->mark_dead);
 }
 
 /**
@@ -688,10 +690,17 @@ struct blktap *blktap_disk_tap(struct gendisk *disk)
 
 int blktap_disk_init(void)
 {
-	int major = register_blkdev(0, BLKTAP_DISK_NAME);
+	int major;
 
-	if (major < 0)
+	disk_wq = alloc_workqueue("blktap-disk", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				  WQ_MAX_ACTIVE);
+	if (!disk_wq)
+		return -ENOMEM;
+	major = register_blkdev(0, BLKTAP_DISK_NAME);
+	if (major < 0) {
+		destroy_workqueue(disk_wq);
 		return major;
+	}
 	blktap_disk_major = major;
 	return 0;
 }
@@ -699,4 +708,5 @@ int blktap_disk_init(void)
 void blktap_disk_exit(void)
 {
 	unregister_blkdev(blktap_disk_major, BLKTAP_DISK_NAME);
+	destroy_workqueue(disk_wq);
 }

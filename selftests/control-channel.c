@@ -239,6 +239,29 @@ static double seconds_now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
+/* What it told of its image is no image of the next one. */
+static void a_refused_open_leaves_no_files(void)
+{
+	struct blktap_file note = { .flags = BLKTAP_FILE_NOTE };
+	struct tapdisk td = { 0 };
+	struct order o;
+	char files[64];
+
+	note.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	tapdisk_start(&td);
+	tapdisk_attach(&td);
+	CHECK(!tapdisk_order(&td, BLKTAP_CMD_OPEN, "aio:/a", 0));
+	channel_expect(td.channel, &o, BLKTAP_ORDER_OPEN, td.tap.h.minor);
+	CHECK_OK(ioctl(td.tap.fd, BLKTAP_IOCTL_ADD_FILE, &note));
+	CHECK(sysfs_read(td.tap.sysfs, "files", files, sizeof(files)) && *files);
+	channel_answer(td.channel, o.o.id, -EIO, "");
+	CHECK(btnl_wait_done(&td.nl, td.nl.seq, 5) == EIO);
+	tapdisk_open(&td, "aio:/b");
+	CHECK(sysfs_read(td.tap.sysfs, "files", files, sizeof(files)) && !*files, "%s", files);
+	close(note.fd);
+	tapdisk_end(&td);
+}
+
 static void a_silent_tapdisk_times_out(void)
 {
 	struct disk_io io = { .flags = O_DIRECT, .len = 4096, .buf = shared_alloc(4096) };
@@ -400,6 +423,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(the_longest_text_arrives),
 	KTAP_CASE(a_whole_life_by_orders),
 	KTAP_CASE(a_refused_open_leaves_it_closed),
+	KTAP_CASE(a_refused_open_leaves_no_files),
 	KTAP_CASE(a_silent_tapdisk_times_out),
 	KTAP_CASE(the_death_of_a_tapdisk_ends_its_orders),
 	KTAP_CASE(a_killed_tapdisk_leaves_an_orphan),

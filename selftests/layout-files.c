@@ -133,6 +133,9 @@ static void noted_files_are_shown_while_there_is_a_disk(void)
 	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &dir), EINVAL);
 	dir.fd = -1;
 	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &dir), EBADF);
+	dir.fd = open("/proc/self/exe", O_RDONLY);
+	dir.flags |= BLKTAP_FILE_WRITE;
+	CHECK_ERRNO(ioctl(g.tap.fd, BLKTAP_IOCTL_ADD_FILE, &dir), EBADF);
 	note(&g, a, BLKTAP_FILE_WRITE);
 	note(&g, b, 0);
 	note(&g, a, 0);
@@ -144,6 +147,7 @@ static void noted_files_are_shown_while_there_is_a_disk(void)
 		 st[1].st_ino);
 	CHECK(sysfs_read(g.tap.sysfs, "files", got, sizeof(got)));
 	CHECK(!strcmp(got, wanted), "got '%s', wanted '%s'", got, wanted);
+	CHECK(sysfs_read(g.tap.sysfs, "orphan", got, sizeof(got)) && !*got, "'%s'", got);
 	CHECK(wait_until(is_removed, &g, 10), "the disk stays busy");
 	CHECK(sysfs_read(g.tap.sysfs, "files", got, sizeof(got)) && !*got, "'%s'", got);
 	close(a);

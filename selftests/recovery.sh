@@ -124,6 +124,36 @@ test_an_orphans_image_is_refused_by_any_name_in_layout_mode() {
 	is_refused_by_any_name layout
 }
 
+# Its own image is the heir's, and no other orphan's.
+test_an_heir_does_not_take_another_taps_image() {
+	local first
+
+	make_raw "$DIR/a.img" 16
+	make_raw "$DIR/b.img" 16
+	up "aio:$DIR/a.img" layout
+	first=$MINOR
+	up "aio:$DIR/b.img" layout
+	kill_tapdisk "$first"
+	kill_tapdisk "$MINOR"
+	echo "aio:$DIR/b.img" >"$CLASS/blktap$first/name"
+	expect_fail 16 "in use by tap $MINOR, whose tapdisk has died" tap-ctl recover -m "$first"
+	echo "aio:$DIR/a.img" >"$CLASS/blktap$first/name"
+	tap-ctl recover -m "$first"
+	tap-ctl recover -m "$MINOR"
+	tap_destroy "$first"
+	tap_destroy "$MINOR"
+}
+
+# Whatever its name is.
+test_an_orphans_image_is_refused_without_a_name() {
+	make_raw "$DIR/r.img" 16
+	up "aio:$DIR/r.img" ring
+	echo >"$CLASS/blktap$MINOR/name"
+	kill_tapdisk "$MINOR"
+	expect_content "$CLASS/blktap$MINOR/orphan" "rw ?" "orphan"
+	expect_fail 16 "whose tapdisk has died" tap-ctl create -a "aio:$DIR/r.img"
+}
+
 opens_elsewhere() { # OPTION... of tap-ctl create
 	local node
 

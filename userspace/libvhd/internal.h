@@ -57,8 +57,11 @@ char *vhd_canonical_path(const char *path, bool keep_name);
 int vhd_file_size(struct vhd *v, struct vhd_error *err);
 bool vhd_same_file(const struct vhd *v, const struct stat *st);
 
-/* orphan.c: -EBUSY where a tap whose tapdisk has died has the file, as if it had a lock. */
-int vhd_check_orphans(int fd, const char *path, bool rdwr, struct vhd_error *err);
+/*
+ * orphan.c: -EBUSY where a tap whose tapdisk has died has the file, as if it had a lock;
+ * but for VHD_OPEN_HEIR()'s. @flags: vhd_lock()'s.
+ */
+int vhd_check_orphans(int fd, const char *path, unsigned int flags, struct vhd_error *err);
 
 /* open.c */
 int vhd_open_raw(struct vhd **out, const char *path, unsigned int flags,

@@ -122,9 +122,14 @@ int vhd_lock(int fd, const char *path, unsigned int flags, struct vhd_error *err
 		.l_len = rdwr ? 0 : 1,
 	};
 	struct flock wanted = lock;
+	int r;
 
+	/* Before, too: the lock of one who may not have it would keep out the heir. */
+	r = vhd_check_orphans(fd, path, flags, err);
+	if (r)
+		return r;
 	if (!fcntl(fd, F_OFD_SETLK, &lock))
-		return flags & VHD_OPEN_HEIR ? 0 : vhd_check_orphans(fd, path, rdwr, err);
+		return vhd_check_orphans(fd, path, flags, err);
 	if (errno == EAGAIN || errno == EACCES)
 		return fail_in_use(fd, path, &wanted, err);
 	return vhd_fail(err, -errno, "%s: locking failed: %s; mount its filesystem with locks",

@@ -16,24 +16,26 @@
 
 #define TAPS		"/sys/class/blktap2"
 #define TAP_PREFIX	"blktap"
+#define TEXT_MAX	65536	/* of an attribute: a page, where pages are largest */
 
 /* Return: the length; 0 where there is nothing, or no such tap; or a negative errno. */
 static ssize_t read_attribute(const char *tap, const char *name, char *text, size_t size)
 {
 	char path[300];
-	ssize_t n;
+	ssize_t n, len = 0;
 	int fd;
 
 	snprintf(path, sizeof(path), TAPS "/%s/%s", tap, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
-	n = read(fd, text, size - 1);
-	if (n < 0)
-		n = errno == ENODEV ? 0 : -errno;
+	while ((n = read(fd, text + len, size - 1 - len)) > 0)
+		len += n;
+	if (n < 0 && errno != ENODEV)
+		len = -errno;
 	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	return n;
+	text[len > 0 ? len : 0] = '\0';
+	return len;
 }
 
 /* One line of "files": "rw 8:1 1234", or "ro 8:16" of a block device. */
@@ -51,21 +53,25 @@ static bool line_is_file(const char *line, const struct stat *file, bool *rdwr)
 	return n == 4 && file->st_dev == makedev(major, minor) && file->st_ino == ino;
 }
 
-/* As locks would: a writer excludes all others, readers exclude writers. */
+/*
+ * As locks would: a writer excludes all others, readers exclude writers. What there is
+ * no room to tell of are the last ones of a chain, which are read: any file may be one.
+ */
 static bool files_exclude(char *files, const struct stat *file, bool rdwr)
 {
 	bool its_rdwr, found = false;
 
 	for (char *rest, *line = strtok_r(files, "\n", &rest); line && !found;
 	     line = strtok_r(NULL, "\n", &rest))
-		found = line_is_file(line, file, &its_rdwr) && (rdwr || its_rdwr);
+		found = strcmp(line, "...") ?
+			line_is_file(line, file, &its_rdwr) && (rdwr || its_rdwr) : rdwr;
 	return found;
 }
 
 static int check_tap(const char *tap, const char *path, const struct stat *st, bool rdwr,
 		     struct vhd_error *err)
 {
-	char text[4097];
+	char text[TEXT_MAX + 1];
 	ssize_t n;
 
 	n = read_attribute(tap, "orphan", text, sizeof(text));
@@ -86,8 +92,10 @@ static int fail_taps(struct vhd_error *err)
 	return vhd_fail(err, -errno, "%s: cannot be read: %s", TAPS, strerror(errno));
 }
 
-int vhd_check_orphans(int fd, const char *path, bool rdwr, struct vhd_error *err)
+int vhd_check_orphans(int fd, const char *path, unsigned int flags, struct vhd_error *err)
 {
+	bool rdwr = flags & VHD_OPEN_RDWR;
+	char own[32] = "";
 	struct dirent *e;
 	struct stat st;
 	int r = 0;
@@ -95,13 +103,16 @@ int vhd_check_orphans(int fd, const char *path, bool rdwr, struct vhd_error *err
 
 	if (fstat(fd, &st))
 		return vhd_fail(err, -errno, "%s: stat failed: %s", path, strerror(errno));
+	if (flags >> VHD_OPEN_HEIR_SHIFT)
+		snprintf(own, sizeof(own), TAP_PREFIX "%u", (flags >> VHD_OPEN_HEIR_SHIFT) - 1);
 	dir = opendir(TAPS);
 	if (!dir && errno == ENOENT)
 		return 0;
 	if (!dir)
 		return fail_taps(err);
 	while (!r && (errno = 0, e = readdir(dir)))
-		if (!strncmp(e->d_name, TAP_PREFIX, strlen(TAP_PREFIX)))
+		if (!strncmp(e->d_name, TAP_PREFIX, strlen(TAP_PREFIX)) &&
+		    strcmp(e->d_name, own))
 			r = check_tap(e->d_name, path, &st, rdwr, err);
 	if (!r && errno)
 		r = fail_taps(err);

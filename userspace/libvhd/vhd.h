@@ -119,7 +119,9 @@ struct vhd_error {
 #define VHD_OPEN_RDWR	0x1U
 #define VHD_OPEN_DIRECT	0x2U	/* O_DIRECT, where sectors can be had so */
 #define VHD_OPEN_NOLOCK	0x4U	/* take no lock on the image */
-#define VHD_OPEN_HEIR	0x8U	/* in the place of the tapdisk, dead, of a tap that has it */
+/* In the place of that tap's tapdisk, which has died: the image is the tap's already. */
+#define VHD_OPEN_HEIR(minor)	(((minor) + 1U) << VHD_OPEN_HEIR_SHIFT)
+#define VHD_OPEN_HEIR_SHIFT	8
 
 /**
  * struct vhd - an open image
@@ -280,7 +282,7 @@ bool vhd_parent_is_raw(const struct vhd *v);
  * @fd: an open file; the lock lives till vhd_unlock_and_close(), or as long as its
  *	open file description
  * @path: for @err
- * @flags: VHD_OPEN_RDWR: exclude all others, else only writers; VHD_OPEN_HEIR
+ * @flags: VHD_OPEN_RDWR: exclude all others, else only writers; VHD_OPEN_HEIR()
  * @err: filled in on failure
  *
  * Who may not open it has a lock, or is a tap whose tapdisk has died.

@@ -89,8 +89,7 @@ void image_close(struct image *image)
 
 unsigned int image_vhd_flags(unsigned int flags)
 {
-	return (flags & IMAGE_RDONLY ? 0 : VHD_OPEN_RDWR) |
-	       (flags & IMAGE_HEIR ? VHD_OPEN_HEIR : 0);
+	return (flags & ~IMAGE_RDONLY) | (flags & IMAGE_RDONLY ? 0 : VHD_OPEN_RDWR);
 }
 
 static bool device_discards(dev_t dev)

@@ -23,7 +23,7 @@
 
 /* image_open() flags */
 #define IMAGE_RDONLY		0x1U
-#define IMAGE_HEIR		0x2U	/* in the place of a tapdisk that has died */
+#define IMAGE_HEIR(minor)	VHD_OPEN_HEIR(minor)
 
 /**
  * struct image_request - one request to an image

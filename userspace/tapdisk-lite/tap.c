@@ -251,7 +251,7 @@ static int open_image(struct tap *tap, const char *name, unsigned int flags,
 static unsigned int order_flags(const struct blktap_order *order)
 {
 	return (order->flags & BLKTAP_ORDER_F_RDONLY ? IMAGE_RDONLY : 0) |
-	       (order->flags & BLKTAP_ORDER_F_HEIR ? IMAGE_HEIR : 0);
+	       (order->flags & BLKTAP_ORDER_F_HEIR ? IMAGE_HEIR(order->minor) : 0);
 }
 
 int tap_open(struct tap *tap, const struct blktap_order *order, const char *name,

@@ -35,6 +35,8 @@ static int file_identify(struct file *file, struct image_file *id)
 	struct kstat stat;
 	int err;
 
+	if (id->write && !(file->f_mode & FMODE_WRITE))
+		return -EBADF;
 	err = vfs_getattr(&file->f_path, &stat, STATX_TYPE | STATX_INO,
 			  AT_STATX_DONT_SYNC);
 	if (err)
@@ -51,7 +53,8 @@ static int file_identify(struct file *file, struct image_file *id)
  * @write: it may be written to
  *
  * Context: sleeps; takes no lock. Return: for blktap_image_add(), or kfree(); or
- * -EBADF, -EINVAL for what is neither a file nor a block device, -ENOMEM.
+ * -EBADF, also for one that @write is not true of; -EINVAL for what is neither a
+ * file nor a block device; -ENOMEM.
  */
 struct image_file *blktap_image_identify(int fd, bool write)
 {
@@ -62,13 +65,14 @@ struct image_file *blktap_image_identify(int fd, bool write)
 	if (!file)
 		return ERR_PTR(-EBADF);
 	id = kzalloc(sizeof(*id), GFP_KERNEL);
+	if (id)
+		id->write = write;
 	err = id ? file_identify(file, id) : -ENOMEM;
 	fput(file);
 	if (err) {
 		kfree(id);
 		return ERR_PTR(err);
 	}
-	id->write = write;
 	return id;
 }
 

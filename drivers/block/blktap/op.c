@@ -212,6 +212,9 @@ static int op_open_begin(struct blktap_op *op)
 			      tap->minor);
 	else
 		err = blktap_set_name(tap, op->name);
+	/* One that could not be opened may have been told of. */
+	if (!err)
+		blktap_image_forget(tap);
 	mutex_unlock(&tap->lock);
 	return err;
 }

@@ -137,10 +137,10 @@ static ssize_t orphan_show(struct device *dev, struct device_attribute *attr,
 	ssize_t len = 0;
 
 	mutex_lock(&tap->lock);
-	if (tap->disk && !tap->paused && tap->name &&
+	if (tap->disk && !tap->paused &&
 	    (!tap_ring_joined(&tap->ring) || tapdisk_exits(&tap->ring)))
 		len = sysfs_emit(buf, "%s %s\n", tap->rdonly ? "ro" : "rw",
-				 tap->name);
+				 tap->name ?: "?");
 	mutex_unlock(&tap->lock);
 	return len;
 }

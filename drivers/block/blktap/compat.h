@@ -139,11 +139,11 @@ static inline struct gendisk *compat_alloc_disk(struct blk_mq_tag_set *set,
 }
 #endif
 
-/* 6.13: a list of requests is a struct with two ends */
-#if KERNEL_FROM(6, 13)
-#define COMPAT_RQ_LIST	struct rq_list
-#else
+/* 6.13, and later versions of 6.12: a list of requests is a struct with two ends */
+#ifdef rq_list_pop
 #define COMPAT_RQ_LIST	struct request *
+#else
+#define COMPAT_RQ_LIST	struct rq_list
 #endif
 
 /* 6.10: the source of a trace event's string is known from its declaration */

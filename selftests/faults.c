@@ -304,6 +304,23 @@ static void what_a_pause_gives_up_the_next_flush_tells(void)
 	granter_end(&g);
 }
 
+/* Nor was one that needs no commit, where the pause is the first to hear of it. */
+static void a_sync_that_fails_in_a_pause_the_next_flush_tells(void)
+{
+	struct granter g = { 0 };
+	int fd = granter_ready(&g);
+
+	CHECK(io_of(&g, true, AT, 0x11) == 0);
+	fault(FAULT_BACKEND, 1);
+	pause_and_resume(&g, fd);
+	CHECK(faults_left(FAULT_BACKEND) == 0);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
+	pause_and_resume(&g, fd);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
+	granter_end(&g);
+}
+
 static void grant_and_be_told(struct granter *g, const struct blktap_ring_request *r)
 {
 	if (r->operation != BLKTAP_OP_RECALLED) {
@@ -505,6 +522,7 @@ static const struct ktap_case cases[] = {
 	KTAP_CASE(a_sync_that_fails_is_reported_and_not_tried_again),
 	KTAP_CASE(a_write_behind_a_sync_that_fails_is_not_held_up),
 	KTAP_CASE(what_a_pause_gives_up_the_next_flush_tells),
+	KTAP_CASE(a_sync_that_fails_in_a_pause_the_next_flush_tells),
 	KTAP_CASE(a_recall_behind_a_sync_that_fails_ends),
 	KTAP_CASE(a_discard_that_fails_leaves_the_data),
 	KTAP_CASE(zeroes_that_fail_are_an_error),

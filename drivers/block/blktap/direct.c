@@ -660,7 +660,7 @@ int tap_direct_sync_until(struct blktap *tap, unsigned long deadline)
  *
  * After a file's sync has failed it can't be known what of it is there. What is
  * dirty is not committed; flushes have failed, but maybe none since it was written:
- * the next one does.
+ * the next one does. Context: the tap's operation, one at a time.
  */
 int tap_direct_sync_or_give_up(struct blktap *tap, unsigned long deadline)
 {
@@ -669,8 +669,7 @@ int tap_direct_sync_or_give_up(struct blktap *tap, unsigned long deadline)
 
 	if (!err || !READ_ONCE(direct->failed))
 		return err;
-	if (tap_layout_is_dirty(&direct->layout))
-		WRITE_ONCE(direct->lost, -EIO);
+	WRITE_ONCE(direct->lost, direct->lost + 1);
 	pr_err("tap %u: a sync of its image has failed (%d): what was not flushed before is lost\n",
 	       tap->minor, READ_ONCE(direct->failed));
 	return 0;

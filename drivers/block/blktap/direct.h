@@ -99,7 +99,8 @@ struct tap_direct_counters {
  * @sync_done: what of that its last run, which has ended, knew when it began
  * @sync_error: that run's result
  * @failed: the first error of a file's sync: what it lost may not be committed
- * @lost: the error of a FLUSH that is to say that something dirty was given up
+ * @lost: pauses that gave up what was written, since a file's sync had failed
+ * @told: @lost, as a FLUSH that came after the last of them has said
  * @sync_lock: one at a time makes data durable and commits
  * @commit: the commit that it waits for
  * @scratch: the extents of the answer that is looked at; by @scratch_lock
@@ -142,7 +143,8 @@ struct tap_direct {
 	u64 sync_done;
 	int sync_error;
 	int failed;
-	int lost;
+	unsigned int lost;
+	unsigned int told;
 	struct mutex sync_lock;	/* commit, failed; files against files_forget() */
 	struct tap_commit commit;
 	struct mutex scratch_lock;	/* scratch */

@@ -364,14 +364,30 @@ static bool hit_relieve(struct blktap *tap, struct request *rq)
 	return !err;
 }
 
+/*
+ * What a pause has given up is not durable: for the flushes that saw it come, which may
+ * have been meant for other writes, and for the first one after it.
+ */
+static int flush_files(struct blktap *tap)
+{
+	struct tap_direct *direct = tap->direct;
+	unsigned int before = READ_ONCE(direct->lost), lost;
+	int err = tap_direct_sync(tap);
+
+	lost = READ_ONCE(direct->lost);
+	if (err || READ_ONCE(direct->told) == lost)
+		return err;
+	if (before == lost)
+		WRITE_ONCE(direct->told, lost);
+	return -EIO;
+}
+
 /* FLUSH: the files, and where data went over the ring the tapdisk too. */
 static void hit_flush(struct blktap *tap, struct request *rq)
 {
 	struct tap_direct *direct = tap->direct;
-	int err = tap_direct_sync(tap);
+	int err = flush_files(tap);
 
-	if (!err)
-		err = xchg(&direct->lost, 0);
 	if (!err && direct->flush && READ_ONCE(direct->ring_used))
 		tap_ring_requeue(tap, rq, BLKTAP_OP_FLUSH);
 	else if (err)

@@ -266,7 +266,7 @@ static void what_they_die_of_ends(const char *limit, unsigned int ms, int max_li
 	io = shared_alloc(sizeof(*io));
 	*io = (struct disk_io) {
 		.node = f->tap.disk_node, .flags = O_DIRECT, .write = true,
-		.buf = shared_alloc(4096), .len = 4096,
+		.buf = shared_alloc(WRITE_BYTES), .len = WRITE_BYTES,
 	};
 	CHECK_OK(sysfs_write(f->tap.sysfs, "request_timeout", limit));
 	writer = child_start(do_disk_io, io);

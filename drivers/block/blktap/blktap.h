@@ -283,6 +283,7 @@ void tap_recover_abort(struct blktap *tap);
 bool tap_recover_retry(struct blktap *tap, struct request *rq,
 		       blk_status_t status);
 void tap_recover_watch(struct blktap *tap);
+void tap_recover_watch_again(struct blktap *tap, const struct tap_clock *clock);
 bool tap_recover_held(struct tap_ring *ring, struct tap_cmd *cmd);
 int tap_recover_keep(struct blktap *tap, int fd);
 int tap_recover_kept(struct blktap *tap);

@@ -57,20 +57,25 @@ static void clock_lost(struct tap_ring *ring, struct tap_clock *clock)
 	clock->lost++;
 }
 
-static void restart_one(struct tap_clock *clock, unsigned long fresh)
+/* Once, whatever has it: a request's slots share its clock. */
+static void restart_one(struct tap_clock *clock, unsigned long now,
+			unsigned long fresh)
 {
-	if (jiffies - clock->since < fresh)
-		tap_clock_start(clock);
-	else if (clock->lost < LOST_MAX)
-		clock->since = jiffies ?: 1;
+	if (clock->since == now)
+		return;
+	if (now - clock->since < fresh)
+		clock->lost = 0;
+	if (clock->lost < LOST_MAX)
+		clock->since = now;
 }
 
-static void restart_list(struct list_head *cmds, unsigned long fresh)
+static void restart_list(struct list_head *cmds, unsigned long now,
+			 unsigned long fresh)
 {
 	struct tap_cmd *cmd;
 
 	list_for_each_entry(cmd, cmds, node)
-		restart_one(&cmd->clock, fresh);
+		restart_one(&cmd->clock, now, fresh);
 }
 
 /**
@@ -85,22 +90,23 @@ static void restart_list(struct list_head *cmds, unsigned long fresh)
  */
 void tap_recover_restart(struct tap_ring *ring, unsigned long fresh)
 {
+	unsigned long now = jiffies ?: 1;
 	unsigned int i;
 
 	lockdep_assert_held(&ring->lock);
-	restart_list(&ring->waiting, fresh);
-	restart_list(&ring->trims, fresh);
+	restart_list(&ring->waiting, now, fresh);
+	restart_list(&ring->trims, now, fresh);
 	if (ring->commit)
-		restart_one(&ring->commit->clock, fresh);
+		restart_one(&ring->commit->clock, now, fresh);
 	for (i = 0; i < BLKTAP_RING_SIZE; i++) {
 		struct tap_slot *slot = &ring->slots[i];
 
 		if (slot->state == SLOT_FREE)
 			continue;
 		if (slot->op == BLKTAP_OP_LAYOUTGET)
-			restart_list(&slot->parked, fresh);
+			restart_list(&slot->parked, now, fresh);
 		else if (slot->rq)
-			restart_one(&rq_cmd(slot->rq)->clock, fresh);
+			restart_one(&rq_cmd(slot->rq)->clock, now, fresh);
 	}
 }
 
@@ -119,7 +125,7 @@ static void lost_take(struct blktap *tap, struct tap_slot *slot,
 	lost->commit->posted = false;
 	ring->commit = lost->commit;
 	lost->commit = NULL;
-	tap_recover_watch(tap);
+	tap_recover_watch_again(tap, &ring->commit->clock);
 }
 
 /* Context: tap_ring.lock. A tapdisk that has gone had what is in a slot. */
@@ -475,6 +481,25 @@ void tap_recover_watch(struct blktap *tap)
 		queue_delayed_work(blktap_wq, &tap->watch,
 				   min_t(unsigned long, WATCH_PERIOD,
 					 timeout * HZ / 4));
+}
+
+/**
+ * tap_recover_watch_again - the same, for what a tapdisk has had already
+ * @tap: the tap, its ring locked
+ * @clock: its time
+ *
+ * Where several had it that is looked at now, while there is none: the next one may
+ * be there before it is time.
+ */
+void tap_recover_watch_again(struct blktap *tap, const struct tap_clock *clock)
+{
+	struct tap_ring *ring = &tap->ring;
+
+	lockdep_assert_held(&ring->lock);
+	if (ring->timeout && !ring->joined && clock->lost >= LOST_MAX)
+		mod_delayed_work(blktap_wq, &tap->watch, 0);
+	else
+		tap_recover_watch(tap);
 }
 
 /* 0: for ever. Takes blktap.lock. */

@@ -451,7 +451,7 @@ void tap_ring_again(struct blktap *tap, struct request *rq)
 	if (taken) {
 		ring_insert(ring, cmd);
 		ring->nr_waiting++;
-		tap_recover_watch(tap);
+		tap_recover_watch_again(tap, &cmd->clock);
 	}
 	spin_unlock(&ring->lock);
 	if (!taken) {

@@ -53,18 +53,14 @@ static bool line_is_file(const char *line, const struct stat *file, bool *rdwr)
 	return n == 4 && file->st_dev == makedev(major, minor) && file->st_ino == ino;
 }
 
-/*
- * As locks would: a writer excludes all others, readers exclude writers. What there is
- * no room to tell of are the last ones of a chain, which are read: any file may be one.
- */
+/* As locks would: a writer excludes all others, readers exclude writers. */
 static bool files_exclude(char *files, const struct stat *file, bool rdwr)
 {
 	bool its_rdwr, found = false;
 
 	for (char *rest, *line = strtok_r(files, "\n", &rest); line && !found;
 	     line = strtok_r(NULL, "\n", &rest))
-		found = strcmp(line, "...") ?
-			line_is_file(line, file, &its_rdwr) && (rdwr || its_rdwr) : rdwr;
+		found = line_is_file(line, file, &its_rdwr) && (rdwr || its_rdwr);
 	return found;
 }
 

@@ -27,7 +27,7 @@
 #define DISK_PROMISES	(BLKTAP_DEVICE_FLUSH | BLKTAP_DEVICE_TRIM)
 
 int blktap_disk_major;
-/* For what operations wait for, or what waits for tapdisks: neither keeps out the other. */
+/* Scans wait for tapdisks, and operations for the ends of disks: not behind each other. */
 static struct workqueue_struct *disk_wq;
 
 static void tap_cmd_end(struct request *rq, blk_status_t status)

@@ -212,9 +212,6 @@ static int op_open_begin(struct blktap_op *op)
 			      tap->minor);
 	else
 		err = blktap_set_name(tap, op->name);
-	/* One that could not be opened may have been told of. */
-	if (!err)
-		blktap_image_forget(tap);
 	mutex_unlock(&tap->lock);
 	return err;
 }
@@ -242,6 +239,9 @@ static int op_open(struct blktap_op *op)
 			      tap->minor);
 	if (err)
 		blktap_set_name(tap, NULL);
+	/* It has told of its image, but one that did not answer may have it still. */
+	if (td && err && !tap->disk && err != -ETIMEDOUT && err != -ECANCELED)
+		blktap_image_forget(tap);
 	mutex_unlock(&tap->lock);
 	return err;
 }

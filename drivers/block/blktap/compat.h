@@ -139,6 +139,20 @@ static inline struct gendisk *compat_alloc_disk(struct blk_mq_tag_set *set,
 }
 #endif
 
+/*
+ * 6.9: a plug keeps a time till its task is switched; a flag of the task says so, and
+ * then the switch looks for the plug, be there one or not.
+ */
+static inline void compat_plug_forget_time(void)
+{
+#ifdef PF_BLOCK_TS
+	if (current->flags & PF_BLOCK_TS) {
+		current->plug->cur_ktime = 0;
+		current->flags &= ~PF_BLOCK_TS;
+	}
+#endif
+}
+
 /* 6.13, and later versions of 6.12: a list of requests is a struct with two ends */
 #ifdef rq_list_pop
 #define COMPAT_RQ_LIST	struct request *

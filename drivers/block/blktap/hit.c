@@ -491,6 +491,7 @@ static struct submitter submitter_put_aside(void)
 {
 	struct submitter s = { current->plug, current->bio_list };
 
+	compat_plug_forget_time();
 	current->plug = NULL;
 	current->bio_list = NULL;
 	return s;

@@ -160,6 +160,14 @@ static inline void compat_plug_forget_time(void)
 #define COMPAT_RQ_LIST	struct rq_list
 #endif
 
+/* 7: the node of a request is an int, as others are */
+typedef int compat_init_request(struct blk_mq_tag_set *, struct request *,
+				unsigned int, int);
+#define COMPAT_NODE							\
+	typeof(__builtin_choose_expr(					\
+		__same_type(((struct blk_mq_ops *)NULL)->init_request,	\
+			    (compat_init_request *)NULL), 0, 0U))
+
 /* 6.10: the source of a trace event's string is known from its declaration */
 #if KERNEL_FROM(6, 10)
 #define compat_assign_str(dst, src)	__assign_str(dst)

@@ -140,7 +140,7 @@ static void disk_commit_rqs(struct blk_mq_hw_ctx *hctx)
 }
 
 static int disk_init_request(struct blk_mq_tag_set *set, struct request *rq,
-			     unsigned int hctx, unsigned int node)
+			     unsigned int hctx, COMPAT_NODE node)
 {
 	tap_hit_init(blk_mq_rq_to_pdu(rq));
 	return 0;

@@ -172,10 +172,15 @@ static bool part_iter(struct tap_cmd *cmd, struct iov_iter *iter)
 	struct bio *bio = part_bio(rq, &skip);
 
 	if (bio) {
-		iov_iter_bvec(iter, dir,
-			      __bvec_iter_bvec(bio->bi_io_vec, bio->bi_iter),
-			      bio_bvecs(bio), bio->bi_iter.bi_size);
-		iter->iov_offset = bio->bi_iter.bi_bvec_done;
+		const struct bio_vec *first = __bvec_iter_bvec(bio->bi_io_vec,
+							       bio->bi_iter);
+
+		iov_iter_bvec(iter, dir, first, bio_bvecs(bio),
+			      bio->bi_iter.bi_size);
+		/* What of the first one is done: its name is not the same everywhere. */
+		iter->iov_offset = mp_bvec_iter_offset(bio->bi_io_vec,
+						       bio->bi_iter) -
+				   first->bv_offset;
 		cmd->part = min(cmd->part, bio->bi_iter.bi_size - skip);
 	} else {
 		cmd->bvec = mempool_alloc(&rq_tap(rq)->direct->bvecs,

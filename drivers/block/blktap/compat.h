@@ -141,15 +141,17 @@ static inline struct gendisk *compat_alloc_disk(struct blk_mq_tag_set *set,
 
 /*
  * 6.9: a plug keeps a time till its task is switched; a flag of the task says so, and
- * then the switch looks for the plug, be there one or not.
+ * then the switch looks for the plug, be there one or not. A task that such a one has
+ * made may have the flag without a plug.
  */
 static inline void compat_plug_forget_time(void)
 {
 #ifdef PF_BLOCK_TS
-	if (current->flags & PF_BLOCK_TS) {
+	if (!(current->flags & PF_BLOCK_TS))
+		return;
+	if (current->plug)
 		current->plug->cur_ktime = 0;
-		current->flags &= ~PF_BLOCK_TS;
-	}
+	current->flags &= ~PF_BLOCK_TS;
 #endif
 }
 

@@ -271,13 +271,18 @@ static void a_write_behind_a_sync_that_fails_is_not_held_up(void)
 	granter_end(&g);
 }
 
-static void pause_and_resume(struct granter *g, int fd)
+static void pause_disk(struct granter *g)
 {
 	pid_t child = granter_sysfs(g, "pause");
 
 	granter_paused(g);
 	CHECK(child_wait(child) == 0);
-	child = granter_sysfs(g, "resume");
+}
+
+static void resume_disk(struct granter *g, int fd)
+{
+	pid_t child = granter_sysfs(g, "resume");
+
 	granter_message(g, BLKTAP_MSG_RESUME);
 	CHECK(granter_add(g, fd, BLKTAP_FILE_WRITE) == 0);
 	granter_resumed(g);
@@ -294,7 +299,9 @@ static void what_a_pause_gives_up_the_next_flush_tells(void)
 	fault(FAULT_BACKEND, 1);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 	CHECK(io_of(&g, true, AT + 64, 0x22) == 0);
-	pause_and_resume(&g, fd);
+	pause_disk(&g);
+	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
+	resume_disk(&g, fd);
 	CHECK(g.commits == 0, "%lu commits", g.commits);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
@@ -312,11 +319,13 @@ static void a_sync_that_fails_in_a_pause_the_next_flush_tells(void)
 
 	CHECK(io_of(&g, true, AT, 0x11) == 0);
 	fault(FAULT_BACKEND, 1);
-	pause_and_resume(&g, fd);
+	pause_disk(&g);
+	resume_disk(&g, fd);
 	CHECK(faults_left(FAULT_BACKEND) == 0);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
-	pause_and_resume(&g, fd);
+	pause_disk(&g);
+	resume_disk(&g, fd);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
 	granter_end(&g);
 }

@@ -418,7 +418,7 @@ void tap_direct_open(struct blktap *tap)
 
 	if (!direct || !direct->closed_op)
 		return;
-	direct->closed_op = false;
+	WRITE_ONCE(direct->closed_op, false);
 	tap_gate_open(tap);
 }
 
@@ -462,7 +462,7 @@ int tap_direct_close(struct blktap *tap, unsigned long deadline, bool give_up)
 		       (closed = tap_gate_close(tap)) || READ_ONCE(direct->dead));
 	if (!closed)
 		return err ?: -EIO;
-	direct->closed_op = true;
+	WRITE_ONCE(direct->closed_op, true);
 	err = tap_wait(tap, deadline, tap_gate_drained(tap));
 	if (!err)
 		err = give_up ? tap_direct_sync_or_give_up(tap, deadline) :

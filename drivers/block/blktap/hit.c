@@ -372,12 +372,13 @@ static int flush_files(struct blktap *tap)
 {
 	struct tap_direct *direct = tap->direct;
 	unsigned int before = READ_ONCE(direct->lost), lost;
+	bool paused = READ_ONCE(direct->closed_op);
 	int err = tap_direct_sync(tap);
 
 	lost = READ_ONCE(direct->lost);
 	if (err || READ_ONCE(direct->told) == lost)
 		return err;
-	if (before == lost)
+	if (before == lost && !paused)
 		WRITE_ONCE(direct->told, lost);
 	return -EIO;
 }

@@ -61,7 +61,7 @@ static void clock_lost(struct tap_ring *ring, struct tap_clock *clock)
 static void restart_one(struct tap_clock *clock, unsigned long now,
 			unsigned long fresh)
 {
-	if (clock->since == now)
+	if (clock->since == now && fresh != ULONG_MAX)
 		return;
 	if (now - clock->since < fresh)
 		clock->lost = 0;
@@ -117,8 +117,11 @@ static void lost_take(struct blktap *tap, struct tap_slot *slot,
 	struct tap_ring *ring = &tap->ring;
 
 	tap_ended_take(tap, slot, lost);
-	if (lost->rq)
+	if (lost->rq) {
 		rq_cmd(lost->rq)->again = true;
+		/* A part of it may wait, and be all that can be seen of it. */
+		tap_recover_watch_again(tap, &rq_cmd(lost->rq)->clock);
+	}
 	if (!lost->commit)
 		return;
 	/* Still waited for: it only has no slot any more. */

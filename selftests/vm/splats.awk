@@ -20,7 +20,7 @@ BEGIN {
 	start = "WARNING|(^|[^A-Z_])BUG|Oops|KASAN|UBSAN|ODEBUG|[Kk]ernel panic|" \
 		"possible (circular|recursive|irq lock|deadlock|unsafe)|" \
 		"inconsistent lock|suspicious RCU|sleeping function|" \
-		"blocked for more than|hung_task|soft lockup|hard LOCKUP|rcu.*stall|" \
+		"blocked for more than|hung_task|soft lockup|hard LOCKUP|rcu.*detected.*stall|" \
 		"general protection|page fault for address|unreferenced object|" \
 		"refcount_t|scheduling while atomic|workqueue lockup"
 }

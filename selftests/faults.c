@@ -271,14 +271,6 @@ static void a_write_behind_a_sync_that_fails_is_not_held_up(void)
 	granter_end(&g);
 }
 
-static void pause_disk(struct granter *g)
-{
-	pid_t child = granter_sysfs(g, "pause");
-
-	granter_paused(g);
-	CHECK(child_wait(child) == 0);
-}
-
 static void resume_disk(struct granter *g, int fd)
 {
 	pid_t child = granter_sysfs(g, "resume");
@@ -299,7 +291,7 @@ static void what_a_pause_gives_up_the_next_flush_tells(void)
 	fault(FAULT_BACKEND, 1);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 	CHECK(io_of(&g, true, AT + 64, 0x22) == 0);
-	pause_disk(&g);
+	granter_pause(&g);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 	resume_disk(&g, fd);
 	CHECK(g.commits == 0, "%lu commits", g.commits);
@@ -319,12 +311,12 @@ static void a_sync_that_fails_in_a_pause_the_next_flush_tells(void)
 
 	CHECK(io_of(&g, true, AT, 0x11) == 0);
 	fault(FAULT_BACKEND, 1);
-	pause_disk(&g);
+	granter_pause(&g);
 	resume_disk(&g, fd);
 	CHECK(faults_left(FAULT_BACKEND) == 0);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == EIO);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
-	pause_disk(&g);
+	granter_pause(&g);
 	resume_disk(&g, fd);
 	CHECK(in_child(sync_disk, g.tap.disk_node) == 0);
 	granter_end(&g);

@@ -410,9 +410,7 @@ static void files_of_before_a_pause_are_not_known(void)
 
 	bed_up(&b);
 	write_into(&b, AT, NR, 0x55, &e, 1);
-	child = granter_sysfs(&b.g, "pause");
-	granter_paused(&b.g);
-	CHECK(child_wait(child) == 0);
+	granter_pause(&b.g);
 	child = granter_sysfs(&b.g, "resume");
 	granter_message(&b.g, BLKTAP_MSG_RESUME);
 	granter_resumed(&b.g);

@@ -355,6 +355,14 @@ void granter_paused(struct granter *g)
 	CHECK_OK(ioctl(g->tap.fd, BLKTAP_IOCTL_PAUSE));
 }
 
+void granter_pause(struct granter *g)
+{
+	pid_t child = granter_sysfs(g, "pause");
+
+	granter_paused(g);
+	CHECK(child_wait(child) == 0);
+}
+
 void granter_resumed(struct granter *g)
 {
 	char name[BLKTAP_NAME_V2];

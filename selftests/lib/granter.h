@@ -107,6 +107,9 @@ pid_t granter_sysfs(struct granter *g, const char *file);
 void granter_paused(struct granter *g);
 void granter_resumed(struct granter *g);
 
+/* The whole of a pause. */
+void granter_pause(struct granter *g);
+
 /* A file in $SCRATCH without a name, of that size, and what is in it. */
 int scratch_file(off_t bytes);
 void scratch_fill(int fd, off_t at, size_t bytes, uint8_t pattern);
